@@ -1,0 +1,59 @@
+"""Connections as Python sees them: views, which hold nothing and ask the engine each time."""
+
+from __future__ import annotations
+
+import httpcore
+
+from .. import _rust
+
+__all__ = ["AsyncHTTPConnection"]
+
+
+class AsyncHTTPConnection(httpcore.AsyncConnectionInterface):
+    """One connection of a pool, under the name and with the questions of httpcore's class."""
+
+    def __init__(self, pool: _rust.AsyncPool, description: _rust.Description) -> None:
+        self._pool = pool
+        self._id, self._origin, _, _ = description
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        """Refused: which connection serves a request is for the pool to say."""
+        raise httpcore.ConnectionNotAvailable("Only the pool assigns requests to connections.")
+
+    async def aclose(self) -> None:
+        """Refused: a connection is closed by closing its pool or its response."""
+        raise RuntimeError("Close the pool, or the response that the connection serves.")
+
+    def info(self) -> str:
+        """As httpcore's: `'http://example.com:80', HTTP/1.1, IDLE, Request Count: 1`."""
+        description = self._pool.connection(self._id)
+        if description is None:
+            return f"{self._origin!r}, HTTP/1.1, CLOSED"
+        _, origin, status, request_count = description
+        if status == "CONNECTING":
+            return status
+        return f"{origin!r}, HTTP/1.1, {status}, Request Count: {request_count}"
+
+    def can_handle_request(self, origin: httpcore.Origin) -> bool:
+        """Whether the connection leads to this origin."""
+        return str(origin) == self._origin
+
+    def is_available(self) -> bool:
+        """Whether a request could be assigned to the connection now."""
+        return self.is_idle()
+
+    def has_expired(self) -> bool:
+        """`False`: the engine looks at a connection's expiry and socket before each use."""
+        return False
+
+    def is_idle(self) -> bool:
+        """Whether the connection is kept alive and serves no request."""
+        description = self._pool.connection(self._id)
+        return description is not None and description[2] == "IDLE"
+
+    def is_closed(self) -> bool:
+        """Whether the connection has left the pool."""
+        return self._pool.connection(self._id) is None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} [{self.info()}]>"

@@ -1,0 +1,218 @@
+"""The pools: httpcore's classes with the engine put under them.
+
+What is here decides who serves a request, the engine or httpcore's own code (`super()`), and hands the
+parts of a request to the engine. Sockets, queues and limits are the engine's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterable
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakValueDictionary
+
+import httpcore
+
+from .. import _rust
+from .._flavour import HTTPCORE, Flavour, whole_body
+from .connection import AsyncHTTPConnection
+from .response_stream import AsyncResponseStream
+
+if TYPE_CHECKING:
+    _Pool = httpcore.AsyncConnectionPool
+else:
+    _Pool = object  # the flavour's own pool comes behind the engine in each class's bases
+
+__all__ = ["AsyncConnectionPool", "AsyncEnginePool", "AsyncHTTPProxy", "AsyncSOCKSProxy"]
+
+logger = logging.getLogger("httpcore_hyper")
+
+# The engine's own limit; more attempts than any process lives to make.
+_MAX_RETRIES = 2**32 - 1
+
+
+class AsyncEnginePool(_Pool):
+    """The engine's half of a pool class; the other half is the pool of a flavour.
+
+    It has no `__init__`: httpcore's own takes and keeps the arguments, and the engine reads the
+    attributes when the first request comes.
+    """
+
+    _flavour: Flavour = HTTPCORE
+    _native: _rust.AsyncPool | None = None
+    _delegated: str | None = None
+    _views: WeakValueDictionary[int, AsyncHTTPConnection] | None = None
+
+    @property
+    def delegated(self) -> str | None:
+        """Why this pool runs on httpcore's Python engine; `None` while the Rust engine serves it.
+
+        Looked at anew for each request, and kept until the pool is closed.
+        """
+        if self._delegated is None:
+            self._delegated = self._reason_to_delegate()
+            if self._delegated is not None:
+                logger.debug("%s runs on httpcore's engine: %s", type(self).__name__, self._delegated)
+                self._close_native()
+        return self._delegated
+
+    def _reason_to_delegate(self) -> str | None:
+        backend = self._network_backend
+        if type(backend) not in self._flavour.default_backends or "connect_tcp" in vars(backend):
+            return f"network_backend is {backend!r}, which opens its own connections"
+        if self._proxy is not None or isinstance(
+            self, (httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)
+        ):
+            return "proxies are not supported by the engine yet"
+        if (
+            "create_connection" in self.__dict__
+            or type(self).create_connection is not httpcore.AsyncConnectionPool.create_connection
+        ):
+            return "create_connection is overridden"
+        if self._http2:
+            return "http2=True is not supported by the engine yet"
+        if not self._http1:
+            return "http1=False is not supported by the engine yet"
+        patched = self._flavour.patched()
+        return None if patched is None else f"{patched} has been patched"
+
+    def _is_delegated(self, request: httpcore.Request) -> bool:
+        """Whether httpcore's own code serves this request: its pool's, or this one's alone."""
+        if self.delegated is not None:
+            return True
+        if request.url.scheme != b"http":
+            reason = "its scheme is not http"
+        elif "trace" in request.extensions:
+            reason = "it has a trace extension"
+        elif request.method == b"CONNECT" or _asks_for_upgrade(request.headers):
+            reason = "it asks for another protocol on its connection"
+        else:
+            return False
+        logger.debug("A request runs on httpcore's engine: %s", reason)
+        return True
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        """Sends a request and returns its response, whose body has yet to be read and closed."""
+        if self._is_delegated(request):
+            return await super().handle_async_request(request)
+
+        body = whole_body(request.stream)
+        if body is None and not isinstance(request.stream, AsyncIterable):
+            # httpcore's own complaint about a body of the other door.
+            raise AssertionError(f"{request.stream!r} cannot be iterated by this pool")
+        url = request.url
+        exchange = self._engine().exchange(
+            request.method,
+            url.scheme,
+            url.host,
+            url.port,
+            url.target,
+            request.headers if isinstance(request.headers, list) else list(request.headers),
+            body,
+            request.extensions.get("timeout"),
+        )
+        try:
+            if body is None:
+                await exchange.send()
+                async for chunk in cast(AsyncIterable[bytes], request.stream):
+                    await exchange.write(chunk)
+                await exchange.finish()
+            status, headers, extensions, first, ended = await exchange.head()
+        except BaseException:
+            exchange.close()
+            raise
+        return httpcore.Response(
+            status=status,
+            headers=headers,
+            content=AsyncResponseStream(exchange, first, ended),
+            extensions=extensions,
+        )
+
+    def _engine(self) -> _rust.AsyncPool:
+        native = self._native
+        if native is None:
+            native = _rust.AsyncPool(
+                self._flavour.module,
+                max_connections=self._max_connections,
+                max_keepalive_connections=self._max_keepalive_connections,
+                keepalive_expiry=self._keepalive_expiry,
+                retries=min(max(self._retries, 0), _MAX_RETRIES),
+                local_address=self._local_address,
+                uds=self._uds,
+                socket_options=self._socket_options,
+            )
+            # Another thread may have been first; one engine serves all.
+            native = cast(_rust.AsyncPool, self.__dict__.setdefault("_native", native))
+        return native
+
+    def _close_native(self) -> None:
+        if self._native is not None:
+            self._native.close()
+
+    async def aclose(self) -> None:
+        """Closes every connection, also those in use, and fails every queued request.
+
+        The pool stays usable: a later request opens connections anew.
+        """
+        self._close_native()
+        self._delegated = None
+        await super().aclose()
+
+    @property
+    def connections(self) -> list[Any]:
+        """The connections, in the order they were made."""
+        if self._native is None:
+            return super().connections
+        if self._views is None:
+            self._views = WeakValueDictionary()
+        views = []
+        for description in self._native.connections():
+            view = self._views.get(description[0])
+            if view is None:
+                view = AsyncHTTPConnection(self._native, description)
+                self._views[description[0]] = view
+            views.append(view)
+        return [*views, *super().connections]
+
+    def __repr__(self) -> str:
+        active, queued, in_use, idle = self._native.counts() if self._native else (0, 0, 0, 0)
+        # httpcore's lists hold the requests that it serves itself.
+        for request in self._requests:
+            queued += request.is_queued()
+            active += not request.is_queued()
+        for connection in self._connections:
+            idle += connection.is_idle()
+            in_use += not connection.is_idle()
+        return (
+            f"<{type(self).__name__} "
+            f"[Requests: {active} active, {queued} queued | "
+            f"Connections: {in_use} active, {idle} idle]>"
+        )
+
+
+def _asks_for_upgrade(headers: Any) -> bool:
+    return any(name.lower() == b"upgrade" for name, _ in headers)
+
+
+class AsyncConnectionPool(AsyncEnginePool, httpcore.AsyncConnectionPool):
+    """httpcore's pool of the same name, served by the Rust engine."""
+
+    __module__ = "httpcore_hyper"
+
+
+class AsyncHTTPProxy(AsyncConnectionPool, httpcore.AsyncHTTPProxy):
+    """httpcore's class of the same name. Served by httpcore's engine."""
+
+    __module__ = "httpcore_hyper"
+
+
+if issubclass(httpcore.AsyncSOCKSProxy, httpcore.AsyncConnectionPool):
+
+    class AsyncSOCKSProxy(AsyncConnectionPool, httpcore.AsyncSOCKSProxy):
+        """httpcore's class of the same name. Served by httpcore's engine."""
+
+        __module__ = "httpcore_hyper"
+
+else:
+    # Without socksio httpcore has a class here that says so when it is made.
+    AsyncSOCKSProxy = httpcore.AsyncSOCKSProxy

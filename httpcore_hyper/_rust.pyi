@@ -1,0 +1,190 @@
+"""The border: everything that Python sees of the native half, on one page.
+
+The classes of the two doors come in pairs with equal methods. `AsyncPool` and `AsyncExchange` return
+something to await; `Pool` and `Exchange` return the value itself, waiting with the GIL released.
+All exceptions are classes of the flavour that the pool was made for.
+"""
+
+from collections.abc import Awaitable, Generator, Iterable, Mapping
+from os import PathLike
+from types import ModuleType
+from typing import Any, Literal, TypeAlias, TypeVar, final
+
+from typing_extensions import Buffer
+
+T = TypeVar("T")
+
+__version__: str
+
+Head: TypeAlias = tuple[int, list[tuple[bytes, bytes]], dict[str, Any], bytes | None, bool]
+"""`(status, headers, extensions, first, ended)`.
+
+`headers` have the case, order and duplicates of the wire. `extensions` has `http_version` and
+`reason_phrase`, both `bytes`. `first` is the part of the body that had arrived with the head, `None` if
+there was none; `ended` says that it is all of it.
+"""
+
+Description: TypeAlias = tuple[int, str, Literal["CONNECTING", "ACTIVE", "IDLE"], int]
+"""`(id, origin, status, request_count)` of a connection. Ids are never used twice in one pool."""
+
+SocketOption: TypeAlias = tuple[int, int, int] | tuple[int, int, bytes] | tuple[int, int, None, int]
+
+@final
+class AsyncPool:
+    """The engine of an async pool, on the runtime that all async pools share."""
+
+    def __new__(
+        cls,
+        flavour: ModuleType,
+        *,
+        max_connections: int,
+        max_keepalive_connections: int,
+        keepalive_expiry: float | None = None,
+        retries: int = 0,
+        local_address: str | None = None,
+        uds: str | PathLike[str] | None = None,
+        socket_options: Iterable[SocketOption] | None = None,
+    ) -> AsyncPool:
+        """`flavour` is httpcore, or a module with its exception classes. `keepalive_expiry` is in seconds.
+
+        Raises `ValueError`, `TypeError` or `OverflowError` for a setting that cannot be honoured.
+        """
+    def exchange(
+        self,
+        method: bytes,
+        scheme: bytes,
+        host: bytes,
+        port: int | None,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: Buffer | None,
+        timeout: Mapping[str, float | None] | None,
+    ) -> AsyncExchange:
+        """Queues a request. Nothing is sent before its first part is asked for.
+
+        `port` is the scheme's own for `None` and 0. `body` is all of it, `None` if it is going to be
+        written chunk by chunk. `timeout` is httpcore's extension, in seconds.
+
+        Raises `LocalProtocolError` for a head that breaks HTTP/1.1 (h11's rules and words).
+        """
+    def close(self) -> None:
+        """Closes every connection and fails every request. The pool stays usable."""
+    def counts(self) -> tuple[int, int, int, int]:
+        """Active requests, queued requests, active connections, idle connections."""
+    def connections(self) -> list[Description]:
+        """The connections, in the order they were made."""
+    def connection(self, id: int, /) -> Description | None:
+        """One of them; `None` once it is closed."""
+
+@final
+class AsyncExchange:
+    """A request in flight. Dropping it ends it, like `close`.
+
+    Only one part is awaited at a time. A cancelled caller calls `close`, which never waits.
+    """
+
+    def send(self) -> Awaitable[None]:
+        """The head has been sent: a connection was acquired, and opened if need be.
+
+        Raises `PoolTimeout`, `ConnectTimeout`, `ConnectError`, `WriteTimeout`.
+        """
+    def write(self, chunk: Buffer, /) -> Awaitable[None]:
+        """One chunk of the body has been sent.
+
+        Raises `WriteTimeout`, and `LocalProtocolError` when the body outgrows its Content-Length. A
+        broken socket raises nothing here: the response may still tell why.
+        """
+    def finish(self) -> Awaitable[None]:
+        """The body has been sent to its end.
+
+        Raises `WriteTimeout`, and `LocalProtocolError` when it is shorter than its Content-Length.
+        """
+    def head(self) -> Awaitable[Head]:
+        """The response head. With a whole body this is the first and only step before `read`.
+
+        Raises what `send` raises, `ReadTimeout`, `ReadError` and `RemoteProtocolError`.
+        """
+    def read(self) -> Awaitable[bytes | None]:
+        """The next bytes of the response body, never empty; `None` at its end.
+
+        Raises `ReadTimeout`, `ReadError` and `RemoteProtocolError`.
+        """
+    def close(self) -> None:
+        """Ends the exchange. Its slot is free, its socket idle or closed, when this returns."""
+
+@final
+class Pool:
+    """The engine of a sync pool, with a runtime of its own that its callers run."""
+
+    def __new__(
+        cls,
+        flavour: ModuleType,
+        *,
+        max_connections: int,
+        max_keepalive_connections: int,
+        keepalive_expiry: float | None = None,
+        retries: int = 0,
+        local_address: str | None = None,
+        uds: str | PathLike[str] | None = None,
+        socket_options: Iterable[SocketOption] | None = None,
+    ) -> Pool:
+        """See `AsyncPool`."""
+    def exchange(
+        self,
+        method: bytes,
+        scheme: bytes,
+        host: bytes,
+        port: int | None,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: Buffer | None,
+        timeout: Mapping[str, float | None] | None,
+    ) -> Exchange:
+        """See `AsyncPool.exchange`."""
+    def close(self) -> None:
+        """See `AsyncPool.close`. The runtime goes with the last request."""
+    def counts(self) -> tuple[int, int, int, int]:
+        """See `AsyncPool.counts`."""
+    def connections(self) -> list[Description]:
+        """See `AsyncPool.connections`."""
+    def connection(self, id: int, /) -> Description | None:
+        """See `AsyncPool.connection`."""
+
+@final
+class Exchange:
+    """A request in flight, run by the thread that waits for it. See `AsyncExchange`.
+
+    Each wait releases the GIL; on the main thread it lets signal handlers run, and raises what they
+    raise, within 100 ms.
+    """
+
+    def send(self) -> None: ...
+    def write(self, chunk: Buffer, /) -> None: ...
+    def finish(self) -> None: ...
+    def head(self) -> Head: ...
+    def read(self) -> bytes | None: ...
+    def close(self) -> None: ...
+
+@final
+class Port:
+    """What an event loop watches: `fileno()` turns readable when parts are ready, calling resolves them."""
+
+    def fileno(self) -> int: ...
+    def __call__(self) -> None: ...
+    def close(self) -> None:
+        """Nobody watches any more: later parts are discarded."""
+
+@final
+class Place:
+    """A trio task's place at a port."""
+
+    def leave(self) -> None:
+        """The task was cancelled while it waited, and must not be rescheduled."""
+
+@final
+class Ready(Awaitable[T]):
+    """A part that was there already: awaiting it does not suspend."""
+
+    def __await__(self) -> Generator[Any, None, T]: ...
+    def __iter__(self) -> Generator[Any, None, T]: ...
+    def __next__(self) -> T: ...

@@ -1,0 +1,36 @@
+"""Waiting: the little of it that has to be written in Python.
+
+The native half finds the running loop, makes futures and resolves them. It asks this module to watch a
+port's file descriptor, and whether the caller has been cancelled before it begins. trio's part is in
+`_trio`, so that trio is imported only by those who run it.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import math
+import sys
+from asyncio import AbstractEventLoop
+
+from ._rust import Port
+
+__all__ = ["is_cancelled", "watch"]
+
+
+def watch(loop: AbstractEventLoop, port: Port) -> None:
+    """Has the loop call the port when it is readable.
+
+    In an empty context: the loop keeps a reader's context alive as long as it lives, and the first
+    caller's variables must not be kept with it. The loop drops the reader when it is closed.
+    """
+    contextvars.Context().run(loop.add_reader, port.fileno(), port)
+
+
+def is_cancelled() -> bool:
+    """Whether the caller is in a cancelled scope of anyio, on asyncio.
+
+    Such a caller gets its cancellation at its next await, and must not have sent anything by then.
+    Without anyio there are no scopes: asyncio delivers a cancellation before the caller runs on.
+    """
+    anyio = sys.modules.get("anyio")
+    return anyio is not None and anyio.current_effective_deadline() == -math.inf

@@ -1,0 +1,99 @@
+"""One verb for each need: `nox -l` lists them. `nox` alone runs what a change must pass."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+WHEELS = ROOT / "target" / "wheels"
+
+nox.options.sessions = ["tests", "lint", "sync", "stubs", "rust"]
+nox.options.error_on_missing_interpreters = True
+# Warnings about a missing uv or pip version tell nothing about this project.
+os.environ.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+
+TESTS = ["pytest", "pytest-timeout", "httpx", "trio", "anyio", "uvloop", "tomli; python_version < '3.11'"]
+LINT = ["ruff", "mypy", "httpx", "trio", "trio-typing", "typing_extensions", "nox"]
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """Builds the wheel, or takes the built one if the sources are older, and installs it.
+
+    The wheel is abi3: one build serves every Python.
+    """
+    if not shutil.which("cargo"):
+        session.error("a Rust toolchain is needed to build httpcore_hyper: https://rustup.rs")
+    session.install("maturin>=1.14,<2")
+    session.run("maturin", "build", "--release", "--quiet", "--out", str(WHEELS))
+    wheel = max(WHEELS.glob("httpcore_hyper-*.whl"), key=lambda path: path.stat().st_mtime)
+    session.install("--force-reinstall", "--no-deps", str(wheel))
+    session.install(str(wheel) + (f"[{','.join(extras)}]" if extras else ""))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The Python suite, over real sockets. `nox -s tests -- -k cancel` selects."""
+    install(session, "httpx", "trio")
+    session.install(*TESTS)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def rust(session: nox.Session) -> None:
+    """The core without an interpreter: format, clippy, tests, and loom for the pool's lock."""
+    session.run("cargo", "fmt", "--check", external=True)
+    for features in ([], ["--no-default-features"]):
+        session.run(
+            *("cargo", "clippy", "--all-targets", *features, "--", "-D", "warnings"), external=True
+        )
+    runner = ["nextest", "run"] if shutil.which("cargo-nextest") else ["test"]
+    session.run("cargo", *runner, "--no-default-features", *session.posargs, external=True)
+    session.run(
+        *("cargo", "test", "--no-default-features", "--release", "--lib", "pool::"),
+        env={"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": str(ROOT / "target" / "loom")},
+        external=True,
+    )
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff and mypy --strict."""
+    session.install(*LINT)
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.install("httpcore")
+    session.run("mypy")
+
+
+@nox.session
+def sync(session: nox.Session) -> None:
+    """Writes `_sync` from `_async`; with `-- --check` fails if it would change."""
+    session.run("python", "scripts/sync.py", *session.posargs)
+
+
+@nox.session
+def stubs(session: nox.Session) -> None:
+    """Checks `_rust.pyi` against the native module."""
+    install(session, "httpx", "trio")
+    session.install("mypy", "typing_extensions")
+    session.run("python", "-m", "mypy.stubtest", "httpcore_hyper._rust")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmark: a table with ratios and a plot. `nox -s bench -- --quick` takes five minutes."""
+    install(session, "httpx", "trio")
+    session.install("-r", "bench/requirements.txt")
+    session.run("python", "-m", "bench", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Thousands of requests to a local server, over our transport and over httpx's own."""
+    install(session, "httpx", "trio")
+    session.install("-r", "bench/demo-requirements.txt")
+    session.run("python", "-m", "bench.demo", *session.posargs)

@@ -1,0 +1,107 @@
+//! Block on: the sync door. The calling thread runs the exchange itself.
+//!
+//! No Python code runs inside `block_on`: the exchange lives in its cell outside, and the wait returns
+//! for each part and for each tick. Between two waits signals are checked, so that Ctrl-C and any other
+//! handler of Python's runs within a tick; the handler may use the same pool.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::cell::{ExchangeCell, Failure, Part, Want};
+use crate::runtime::{CallerRuntime, generation};
+use crate::timeouts::Watchdog;
+
+/// How often a waiting main thread looks for signals: half of the promised 100 ms.
+const TICK: Duration = Duration::from_millis(50);
+
+/// A sync pool's runtime, with the ticks of its waiting callers.
+pub(super) struct Callers {
+    runtime: CallerRuntime,
+    /// Armed timers between two waits; see [`Watchdog`].
+    ticks: Mutex<Vec<Watchdog>>,
+}
+
+impl Callers {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            runtime: CallerRuntime::new()?,
+            ticks: Mutex::new(Vec::new()),
+        })
+    }
+
+    pub(super) fn handle(&self) -> tokio::runtime::Handle {
+        self.runtime.runtime().handle().clone()
+    }
+
+    /// Waits for a part, with the GIL released.
+    ///
+    /// # Errors
+    ///
+    /// What a signal handler raised. The exchange goes on; the caller closes it.
+    pub(super) fn wait(
+        &self,
+        py: Python<'_>,
+        cell: &ExchangeCell,
+        want: Want,
+    ) -> PyResult<Result<Part, Failure>> {
+        if let Some(part) = cell.try_take(want) {
+            return Ok(part);
+        }
+        let checks_signals = is_main_thread(py)?;
+        loop {
+            if let Some(part) = py.detach(|| self.wait_one_tick(cell, want, checks_signals)) {
+                return Ok(part);
+            }
+            py.check_signals()?;
+        }
+    }
+
+    fn wait_one_tick(
+        &self,
+        cell: &ExchangeCell,
+        want: Want,
+        ticks: bool,
+    ) -> Option<Result<Part, Failure>> {
+        let runtime = self.runtime.runtime();
+        if !ticks {
+            return Some(runtime.block_on(poll_fn(|cx| cell.poll_part(cx, want))));
+        }
+        let mut tick = self.ticks.lock().pop().unwrap_or_default();
+        let end = Instant::now() + TICK;
+        let part = runtime.block_on(poll_fn(|cx| {
+            if let Poll::Ready(part) = cell.poll_part(cx, want) {
+                return Poll::Ready(Some(part));
+            }
+            tick.poll_expired(cx, runtime.handle(), end).map(|()| None)
+        }));
+        self.ticks.lock().push(tick);
+        part
+    }
+}
+
+/// Python runs signal handlers on its main thread only; other threads wait without ticks.
+fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
+    thread_local! {
+        /// The answer and the generation it holds for: a fork makes its own thread the main one.
+        static KNOWN: Cell<Option<(u64, bool)>> = const { Cell::new(None) };
+    }
+    if let Some((of, is_main)) = KNOWN.get() {
+        if of == generation() {
+            return Ok(is_main);
+        }
+    }
+    let threading = py.import(intern!(py, "threading"))?;
+    let current = threading.call_method0(intern!(py, "get_ident"))?;
+    let main = threading
+        .call_method0(intern!(py, "main_thread"))?
+        .getattr(intern!(py, "ident"))?;
+    let is_main = current.eq(main)?;
+    KNOWN.set(Some((generation(), is_main)));
+    Ok(is_main)
+}

@@ -1,0 +1,210 @@
+//! Exchange: the two handles that Python holds on a request in flight, one for each door.
+//!
+//! Their methods are equal; `AsyncExchange` returns something to await where `Exchange` returns the
+//! value. Dropping either ends the exchange.
+
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use super::block_on::Callers;
+use super::convert;
+use super::exceptions::Exceptions;
+use super::port::{self, Ready};
+use crate::cell::{ExchangeCell, Failure, Part, Want};
+use crate::error::{Error, Kind};
+use crate::runtime::generation;
+
+/// What both handles hold.
+pub(super) struct Handle {
+    /// Leaked, not dropped, in a forked child: the socket and its registration are the parent's.
+    cell: ManuallyDrop<Arc<ExchangeCell>>,
+    exceptions: Arc<Exceptions>,
+    generation: u64,
+}
+
+impl Handle {
+    pub(super) fn new(cell: Arc<ExchangeCell>, exceptions: Arc<Exceptions>) -> Self {
+        Self {
+            cell: ManuallyDrop::new(cell),
+            exceptions,
+            generation: generation(),
+        }
+    }
+
+    /// The cell, if it belongs to this process.
+    fn cell(&self, py: Python<'_>) -> PyResult<&Arc<ExchangeCell>> {
+        if self.generation == generation() {
+            return Ok(&self.cell);
+        }
+        Err(self.raise(
+            py,
+            Failure::Error(Error::message(
+                Kind::Read,
+                "The request was in flight when the process forked; it belongs to the parent.",
+            )),
+        ))
+    }
+
+    fn push(&self, py: Python<'_>, chunk: &Bound<'_, PyAny>) -> PyResult<()> {
+        let cell = self.cell(py)?;
+        let chunk = convert::bytes(chunk)?;
+        cell.push(chunk).map_err(|failure| self.raise(py, failure))
+    }
+
+    fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        let cell = self.cell(py)?;
+        cell.finish().map_err(|failure| self.raise(py, failure))
+    }
+
+    fn value(&self, py: Python<'_>, part: Result<Part, Failure>) -> PyResult<Py<PyAny>> {
+        match part {
+            Ok(part) => convert::part(py, part),
+            Err(failure) => Err(self.raise(py, failure)),
+        }
+    }
+
+    fn raise(&self, py: Python<'_>, failure: Failure) -> PyErr {
+        self.exceptions.from_failure(py, failure)
+    }
+
+    fn close(&self) {
+        if self.generation == generation() {
+            self.cell.close();
+        }
+    }
+}
+
+impl Drop for Handle {
+    #[allow(unsafe_code)] // ManuallyDrop::drop, to leak what a fork made foreign
+    fn drop(&mut self) {
+        if self.generation == generation() {
+            self.cell.close();
+            // SAFETY: dropped once, here, and not used afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.cell) };
+        }
+    }
+}
+
+/// A request in flight, for asyncio and trio.
+#[pyclass(frozen, module = "httpcore_hyper._rust")]
+pub(super) struct AsyncExchange {
+    handle: Handle,
+}
+
+impl AsyncExchange {
+    pub(super) fn new(handle: Handle) -> Self {
+        Self { handle }
+    }
+
+    /// Something to await for the part: the part itself if it is here, else a waiter of the running
+    /// loop. On a quiet loop the exchange is polled at once, on this thread.
+    fn wait(&self, py: Python<'_>, want: Want) -> PyResult<Py<PyAny>> {
+        let cell = self.handle.cell(py)?;
+        if let Some(part) = cell.try_take(want) {
+            return self.ready(py, part);
+        }
+        let current = port::current(py)?;
+        if cell.is_fresh() && current.is_cancelled(py)? {
+            // The cancellation arrives at this await, which nothing else ends: no byte has been sent.
+            let (awaitable, _) = current.register(py, &self.handle.exceptions)?;
+            return Ok(awaitable.unbind());
+        }
+        let quiet = current.shared.is_quiet();
+        if quiet {
+            if let Some(part) = cell.try_drive(want) {
+                return self.ready(py, part);
+            }
+        }
+        let (awaitable, key) = current.register(py, &self.handle.exceptions)?;
+        cell.listen(want, current.shared.clone(), key);
+        if !quiet {
+            cell.spawn();
+        }
+        Ok(awaitable.unbind())
+    }
+
+    fn ready(&self, py: Python<'_>, part: Result<Part, Failure>) -> PyResult<Py<PyAny>> {
+        let value = self.handle.value(py, part)?;
+        Ok(Py::new(py, Ready::new(value))?.into_any())
+    }
+}
+
+#[pymethods]
+impl AsyncExchange {
+    fn send(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Sent)
+    }
+
+    fn write(&self, py: Python<'_>, chunk: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        self.handle.push(py, chunk)?;
+        self.wait(py, Want::Sent)
+    }
+
+    fn finish(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.handle.finish(py)?;
+        self.wait(py, Want::Sent)
+    }
+
+    fn head(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Head)
+    }
+
+    fn read(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Body)
+    }
+
+    fn close(&self) {
+        self.handle.close();
+    }
+}
+
+/// A request in flight, run by the thread that waits for it.
+#[pyclass(frozen, module = "httpcore_hyper._rust")]
+pub(super) struct Exchange {
+    handle: Handle,
+    /// Leaked in a forked child by its own `Drop`.
+    callers: Arc<Callers>,
+}
+
+impl Exchange {
+    pub(super) fn new(handle: Handle, callers: Arc<Callers>) -> Self {
+        Self { handle, callers }
+    }
+
+    fn wait(&self, py: Python<'_>, want: Want) -> PyResult<Py<PyAny>> {
+        let cell = self.handle.cell(py)?;
+        let part = self.callers.wait(py, cell, want)?;
+        self.handle.value(py, part)
+    }
+}
+
+#[pymethods]
+impl Exchange {
+    fn send(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Sent)
+    }
+
+    fn write(&self, py: Python<'_>, chunk: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        self.handle.push(py, chunk)?;
+        self.wait(py, Want::Sent)
+    }
+
+    fn finish(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.handle.finish(py)?;
+        self.wait(py, Want::Sent)
+    }
+
+    fn head(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Head)
+    }
+
+    fn read(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Body)
+    }
+
+    fn close(&self) {
+        self.handle.close();
+    }
+}

@@ -1,0 +1,37 @@
+//! The border: the only room where `pyo3` may be written.
+//!
+//! Everything that Python sees is in the one list below, and documented in `_rust.pyi`. The classes of
+//! the two doors come in pairs with equal methods: `AsyncPool` and `AsyncExchange` return awaitables,
+//! `Pool` and `Exchange` the values themselves.
+//!
+//! Tokio's workers never touch Python: what they finish crosses as plain data through a `port`.
+
+mod bell;
+mod block_on;
+mod convert;
+mod exceptions;
+mod exchange;
+mod pool;
+mod port;
+
+use pyo3::prelude::*;
+
+/// The native half of `httpcore_hyper`.
+#[pymodule(gil_used = false)]
+mod _rust {
+    use super::*;
+
+    #[pymodule_export]
+    use super::exchange::{AsyncExchange, Exchange};
+    #[pymodule_export]
+    use super::pool::{AsyncPool, Pool};
+    #[pymodule_export]
+    use super::port::{Port, Ready};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::runtime::watch_forks();
+        crate::panics::keep();
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

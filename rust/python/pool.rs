@@ -1,0 +1,327 @@
+//! Pool: the native half of the pools, one class for each door.
+//!
+//! A pool keeps its settings and makes its engine on first use. In a forked child the engine belongs to
+//! the parent: it is leaked there, and the next request makes a new one.
+
+use std::mem::ManuallyDrop;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use super::block_on::Callers;
+use super::convert;
+use super::exceptions::Exceptions;
+use super::exchange::{AsyncExchange, Exchange, Handle};
+use crate::cell::ExchangeCell;
+use crate::connect::Connector;
+use crate::exchange::Engine;
+use crate::pool::{ConnectionInfo, Counts, Limits, Status};
+use crate::request::{Request, RequestBody};
+use crate::runtime::{self, generation};
+
+/// What both doors share: the settings, and the engine of this process.
+///
+/// `D` is what a door needs beside the engine.
+struct Settings<D> {
+    exceptions: Arc<Exceptions>,
+    limits: Limits,
+    connector: Arc<Connector>,
+    engines: Mutex<Engines<D>>,
+}
+
+struct Engines<D> {
+    generation: u64,
+    current: Option<Arc<Running<D>>>,
+    /// Closed engines whose requests have not been closed yet: they still count as active.
+    retired: Vec<Weak<Running<D>>>,
+}
+
+/// An engine with its door. Declared in this order: connections close before their runtime goes.
+struct Running<D> {
+    engine: Arc<Engine>,
+    door: D,
+}
+
+impl<D> Settings<D> {
+    #[allow(clippy::too_many_arguments)] // httpcore's own list of options
+    fn new(
+        flavour: &Bound<'_, PyAny>,
+        max_connections: usize,
+        max_keepalive_connections: usize,
+        keepalive_expiry: Option<&Bound<'_, PyAny>>,
+        retries: u32,
+        local_address: Option<String>,
+        uds: Option<&Bound<'_, PyAny>>,
+        socket_options: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let socket_options = match socket_options {
+            Some(options) => options
+                .try_iter()?
+                .map(|option| convert::socket_option(&option?))
+                .collect::<PyResult<_>>()?,
+            None => Vec::new(),
+        };
+        let limits = Limits {
+            max_connections,
+            max_keepalive_connections: max_keepalive_connections.min(max_connections),
+            keepalive_expiry: keepalive_expiry.map_or(Ok(None), convert::seconds)?,
+        };
+        let connector = Connector {
+            retries,
+            local_address,
+            uds: uds.map(convert::path).transpose()?,
+            socket_options,
+            ..Connector::default()
+        };
+        Ok(Self {
+            exceptions: Arc::new(Exceptions::of(flavour)?),
+            limits,
+            connector: Arc::new(connector),
+            engines: Mutex::new(Engines {
+                generation: generation(),
+                current: None,
+                retired: Vec::new(),
+            }),
+        })
+    }
+
+    /// The engine of this process, made if there is none. Called attached, so that no other thread
+    /// holds the lock when the process forks.
+    fn running(
+        &self,
+        open: impl FnOnce() -> std::io::Result<(tokio::runtime::Handle, D)>,
+    ) -> PyResult<Arc<Running<D>>> {
+        let mut engines = self.engines.lock();
+        engines.leave_parents();
+        if let Some(running) = &engines.current {
+            return Ok(Arc::clone(running));
+        }
+        let (runtime, door) = open().map_err(PyOSError::new_err)?;
+        let running = Arc::new(Running {
+            engine: Arc::new(Engine {
+                pool: crate::pool::Pool::new(self.limits),
+                connector: Arc::clone(&self.connector),
+                runtime,
+            }),
+            door,
+        });
+        engines.current = Some(Arc::clone(&running));
+        Ok(running)
+    }
+
+    /// Closes every connection and lets the engine go; the next request makes a new one.
+    fn close(&self) {
+        let running = {
+            let mut engines = self.engines.lock();
+            engines.leave_parents();
+            let running = engines.current.take();
+            engines.retired.retain(|engine| engine.strong_count() > 0);
+            engines.retired.extend(running.as_ref().map(Arc::downgrade));
+            running
+        };
+        if let Some(running) = running {
+            running.engine.close();
+        }
+    }
+
+    /// The engines that still have something to count.
+    fn engines(&self) -> Vec<Arc<Running<D>>> {
+        let mut engines = self.engines.lock();
+        engines.leave_parents();
+        let retired = engines.retired.iter().filter_map(Weak::upgrade);
+        retired.chain(engines.current.clone()).collect()
+    }
+
+    /// Active and queued requests, active and idle connections.
+    fn counts(&self) -> (usize, usize, usize, usize) {
+        self.engines()
+            .iter()
+            .map(|running| running.engine.pool.counts())
+            .fold((0, 0, 0, 0), |sum, counts: Counts| {
+                (
+                    sum.0 + counts.active_requests,
+                    sum.1 + counts.queued_requests,
+                    sum.2 + counts.active_connections,
+                    sum.3 + counts.idle_connections,
+                )
+            })
+    }
+
+    fn connections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let infos = self
+            .engines()
+            .iter()
+            .flat_map(|running| running.engine.pool.connections())
+            .map(|info| describe(&info))
+            .collect::<Vec<_>>();
+        PyList::new(py, infos)
+    }
+
+    fn connection(&self, id: u64) -> Option<Description> {
+        let engines = self.engines();
+        let mut found = engines.iter().filter_map(|running| running.engine.pool.connection(id));
+        found.next().map(|info| describe(&info))
+    }
+
+    #[allow(clippy::too_many_arguments)] // the parts of httpcore's Request, without building an object
+    fn start(
+        &self,
+        py: Python<'_>,
+        running: &Running<D>,
+        method: &[u8],
+        scheme: &[u8],
+        host: &[u8],
+        port: Option<i64>,
+        target: &[u8],
+        headers: &Bound<'_, PyList>,
+        body: Option<&Bound<'_, PyAny>>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Handle> {
+        let request = Request {
+            origin: convert::origin(scheme, host, port)?,
+            head: convert::render(method, target, headers)?
+                .map_err(|error| self.exceptions.from_error(py, &error))?,
+            body: match body {
+                Some(body) => RequestBody::Whole(convert::bytes(body)?),
+                None => RequestBody::Pushed,
+            },
+            timeouts: convert::timeouts(timeout)?,
+        };
+        let cell = ExchangeCell::start(Arc::clone(&running.engine), request);
+        Ok(Handle::new(cell, Arc::clone(&self.exceptions)))
+    }
+}
+
+impl<D> Engines<D> {
+    /// In a forked child: leaks what the parent made.
+    fn leave_parents(&mut self) {
+        if self.generation != generation() {
+            self.generation = generation();
+            let _parents = ManuallyDrop::new((self.current.take(), std::mem::take(&mut self.retired)));
+        }
+    }
+}
+
+impl<D> Drop for Settings<D> {
+    fn drop(&mut self) {
+        self.engines.get_mut().leave_parents();
+    }
+}
+
+/// `(id, origin, status, request_count)`; see `_rust.pyi`.
+type Description = (u64, String, &'static str, u64);
+
+fn describe(info: &ConnectionInfo) -> Description {
+    let status = match info.status {
+        Status::Connecting => "CONNECTING",
+        Status::Active => "ACTIVE",
+        Status::Idle => "IDLE",
+    };
+    (info.id, info.origin.to_string(), status, info.request_count)
+}
+
+/// The native half of an async pool: sockets on the shared runtime.
+#[pyclass(frozen, module = "httpcore_hyper._rust")]
+pub(super) struct AsyncPool {
+    settings: Settings<()>,
+}
+
+/// The native half of a sync pool: sockets on a runtime that the callers drive.
+#[pyclass(frozen, module = "httpcore_hyper._rust")]
+pub(super) struct Pool {
+    settings: Settings<Arc<Callers>>,
+}
+
+/// The methods that both classes have. Only `exchange` differs, in how the runtime is had.
+macro_rules! pool_methods {
+    ($pool:ident, $exchange:ident, $open:expr, $handle:expr) => {
+        #[pymethods]
+        impl $pool {
+            #[new]
+            #[pyo3(signature = (
+                flavour, *, max_connections, max_keepalive_connections, keepalive_expiry=None,
+                retries=0, local_address=None, uds=None, socket_options=None
+            ))]
+            #[allow(clippy::too_many_arguments)] // httpcore's own list of options
+            fn new(
+                flavour: &Bound<'_, PyAny>,
+                max_connections: usize,
+                max_keepalive_connections: usize,
+                keepalive_expiry: Option<&Bound<'_, PyAny>>,
+                retries: u32,
+                local_address: Option<String>,
+                uds: Option<&Bound<'_, PyAny>>,
+                socket_options: Option<&Bound<'_, PyAny>>,
+            ) -> PyResult<Self> {
+                Ok(Self {
+                    settings: Settings::new(
+                        flavour,
+                        max_connections,
+                        max_keepalive_connections,
+                        keepalive_expiry,
+                        retries,
+                        local_address,
+                        uds,
+                        socket_options,
+                    )?,
+                })
+            }
+
+            #[allow(clippy::too_many_arguments)] // the parts of httpcore's Request
+            fn exchange(
+                &self,
+                py: Python<'_>,
+                method: &[u8],
+                scheme: &[u8],
+                host: &[u8],
+                port: Option<i64>,
+                target: &[u8],
+                headers: &Bound<'_, PyList>,
+                body: Option<&Bound<'_, PyAny>>,
+                timeout: Option<&Bound<'_, PyAny>>,
+            ) -> PyResult<$exchange> {
+                let running = self.settings.running($open)?;
+                let handle = self.settings.start(
+                    py, &running, method, scheme, host, port, target, headers, body, timeout,
+                )?;
+                Ok(($handle)(handle, &running))
+            }
+
+            fn close(&self) {
+                self.settings.close();
+            }
+
+            fn counts(&self) -> (usize, usize, usize, usize) {
+                self.settings.counts()
+            }
+
+            fn connections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+                self.settings.connections(py)
+            }
+
+            fn connection(&self, id: u64) -> Option<Description> {
+                self.settings.connection(id)
+            }
+        }
+    };
+}
+
+pool_methods!(
+    AsyncPool,
+    AsyncExchange,
+    || Ok((runtime::shared()?, ())),
+    |handle, _: &Running<()>| AsyncExchange::new(handle)
+);
+
+pool_methods!(
+    Pool,
+    Exchange,
+    || {
+        let callers = Arc::new(Callers::new()?);
+        Ok((callers.handle(), callers))
+    },
+    |handle, running: &Running<Arc<Callers>>| Exchange::new(handle, Arc::clone(&running.door))
+);

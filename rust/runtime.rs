@@ -1,0 +1,161 @@
+//! The Tokio runtimes, and which process they belong to.
+//!
+//! Async pools share one multi-thread runtime; a sync pool owns a current-thread runtime that its
+//! callers drive themselves. Both die with the process that made them: a forked child sees another
+//! generation number, leaks what it inherited untouched, and builds its own on first use. Dropping an
+//! inherited runtime would wait for threads that do not exist, and would edit the parent's epoll set.
+
+use std::io;
+use std::sync::Once;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// Counts the forks between the first process that loaded the library and this one.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+/// The generation of this process. What carries another one was made by an ancestor.
+pub fn generation() -> u64 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Arranges that a forked child counts one generation more. Idempotent.
+#[cfg(unix)]
+#[allow(unsafe_code)] // pthread_atfork has no safe binding
+pub fn watch_forks() {
+    /// Runs in the child, where every lock may be held for ever: touches one atomic, nothing else.
+    extern "C" fn in_child() {
+        GENERATION.fetch_add(1, Ordering::Relaxed);
+    }
+
+    static WATCH: Once = Once::new();
+    WATCH.call_once(|| {
+        // SAFETY: the handler is an `extern "C" fn()` that lives as long as the program, takes no
+        // lock and allocates nothing, as the child side of a fork demands.
+        let failed = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        assert_eq!(failed, 0, "pthread_atfork fails only when memory is out");
+    });
+}
+
+/// Without fork there is one generation.
+#[cfg(not(unix))]
+pub fn watch_forks() {}
+
+/// Worker threads of the shared runtime. One is as fast as two on every load measured, since the
+/// interpreter's own thread is the limit, and leaves the second core to it.
+const WORKERS: usize = 1;
+
+/// Threads for blocking work on one runtime. Tokio's default (512) is meant for file I/O; here only
+/// short tasks use them.
+const BLOCKING_THREADS: usize = 16;
+
+struct Shared {
+    generation: u64,
+    runtime: Runtime,
+}
+
+/// The shared runtime of this process, or one of an ancestor (told by its generation). Never freed.
+static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The runtime that all async pools of this process share, made on first use.
+///
+/// # Errors
+///
+/// The threads or the epoll instance could not be made (resource limits).
+#[allow(unsafe_code)] // reading a leaked, never freed allocation through an atomic pointer
+pub fn shared() -> io::Result<Handle> {
+    let current = SHARED.load(Ordering::Acquire);
+    // SAFETY: the pointer is null or comes from `Box::leak` below, and is never freed.
+    if let Some(shared) = unsafe { current.as_ref() } {
+        if shared.generation == generation() {
+            return Ok(shared.runtime.handle().clone());
+        }
+    }
+    let made = Box::new(Shared {
+        generation: generation(),
+        runtime: limited(Builder::new_multi_thread().worker_threads(WORKERS))
+            .thread_name("httpcore_hyper")
+            .build()?,
+    });
+    let handle = made.runtime.handle().clone();
+    let made = Box::into_raw(made);
+    match SHARED.compare_exchange(current, made, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Ok(handle),
+        Err(winner) => {
+            // Another thread of this process was first. Its runtime serves; ours has no tasks yet.
+            // SAFETY: `made` comes from `Box::into_raw` above and was not published.
+            unsafe { Box::from_raw(made) }.runtime.shutdown_background();
+            // SAFETY: as above; a lost exchange means that the winner is not null.
+            let winner = unsafe { &*winner };
+            Ok(winner.runtime.handle().clone())
+        }
+    }
+}
+
+fn limited(builder: &mut Builder) -> &mut Builder {
+    builder
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .on_thread_start(block_signals)
+}
+
+/// Python's signal handlers run on its main thread; the kernel must not pick one of ours, where a
+/// blocked system call of the main thread would then not be interrupted.
+#[cfg(unix)]
+#[allow(unsafe_code)] // pthread_sigmask has no safe binding in std
+pub fn block_signals() {
+    // SAFETY: both calls only write into `every`, which is a plain value on this stack, and change the
+    // mask of the calling thread alone.
+    unsafe {
+        let mut every = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigfillset(every.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_BLOCK, every.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// Signals are delivered to no particular thread here.
+#[cfg(not(unix))]
+pub fn block_signals() {}
+
+/// A sync pool's own runtime: its callers run it, several of them at once if they like.
+///
+/// # Drop
+///
+/// Never waits: blocking work that is still running is left to finish by itself. In a forked child the
+/// parent's runtime is leaked.
+#[derive(Debug)]
+pub struct CallerRuntime {
+    generation: u64,
+    runtime: Option<Runtime>,
+}
+
+impl CallerRuntime {
+    /// A runtime without threads of its own.
+    ///
+    /// # Errors
+    ///
+    /// The epoll instance could not be made (file descriptors are out).
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            generation: generation(),
+            runtime: Some(limited(&mut Builder::new_current_thread()).build()?),
+        })
+    }
+
+    /// The runtime itself.
+    pub fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("taken only by Drop")
+    }
+}
+
+impl Drop for CallerRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            if self.generation == generation() {
+                runtime.shutdown_background();
+            } else {
+                std::mem::forget(runtime);
+            }
+        }
+    }
+}
