@@ -16,7 +16,15 @@ nox.options.error_on_missing_interpreters = True
 # Warnings about a missing uv or pip version tell nothing about this project.
 os.environ.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")
 
-TESTS = ["pytest", "pytest-timeout", "httpx", "trio", "anyio", "uvloop", "tomli; python_version < '3.11'"]
+TESTS = [
+    "pytest",
+    "pytest-timeout",
+    "httpx",
+    "trio",
+    "anyio",
+    "uvloop",
+    "tomli; python_version < '3.11'",
+]
 LINT = ["ruff", "mypy", "httpx", "trio", "trio-typing", "typing_extensions", "nox"]
 
 
@@ -47,9 +55,7 @@ def rust(session: nox.Session) -> None:
     """The core without an interpreter: format, clippy, tests, and loom for the pool's lock."""
     session.run("cargo", "fmt", "--check", external=True)
     for features in ([], ["--no-default-features"]):
-        session.run(
-            *("cargo", "clippy", "--all-targets", *features, "--", "-D", "warnings"), external=True
-        )
+        session.run(*("cargo", "clippy", "--all-targets", *features, "--", "-D", "warnings"), external=True)
     runner = ["nextest", "run"] if shutil.which("cargo-nextest") else ["test"]
     session.run("cargo", *runner, "--no-default-features", *session.posargs, external=True)
     session.run(

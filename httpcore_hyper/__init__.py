@@ -5,6 +5,7 @@ The public names are below; everything else is private. Models and exceptions ar
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -37,21 +38,18 @@ if _rust.__version__ != __version__:
     )
 
 # These two subclass httpx's transports, and httpx is an optional dependency.
-_TRANSPORTS = {"AsyncHTTPTransport": "_async", "HTTPTransport": "_sync"}
+_TRANSPORTS = {
+    "AsyncHTTPTransport": "httpcore_hyper._async.transport",
+    "HTTPTransport": "httpcore_hyper._sync.transport",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _TRANSPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        if name == "HTTPTransport":
-            from ._sync import transport
-        else:
-            from ._async import transport
+        return getattr(import_module(_TRANSPORTS[name]), name)
     except ModuleNotFoundError as error:
         if error.name != "httpx":
             raise
-        raise ImportError(
-            f"{name} needs httpx: pip install 'httpcore-hyper[httpx]'", name="httpx"
-        ) from None
-    return getattr(transport, name)
+        raise ImportError(f"{name} needs httpx: pip install 'httpcore-hyper[httpx]'", name="httpx") from None

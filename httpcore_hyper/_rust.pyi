@@ -27,7 +27,9 @@ there was none; `ended` says that it is all of it.
 Description: TypeAlias = tuple[int, str, Literal["CONNECTING", "ACTIVE", "IDLE"], int]
 """`(id, origin, status, request_count)` of a connection. Ids are never used twice in one pool."""
 
-SocketOption: TypeAlias = tuple[int, int, int] | tuple[int, int, bytes] | tuple[int, int, None, int]
+SocketOption: TypeAlias = (
+    tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+)
 
 @final
 class AsyncPool:

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
@@ -79,13 +79,27 @@ pub trait Listener: Send + Sync {
 ///
 /// # Drop
 ///
-/// As [`ExchangeCell::close`].
+/// The last reference drops the exchange. The handle does not count on it and closes the cell: the
+/// driving task holds a reference as well.
 pub struct ExchangeCell {
     inner: Mutex<Inner>,
     /// The driving task exists (or existed): a wake-up of the first poll has nothing left to do.
     spawned: AtomicBool,
+    /// What a wake-up means that comes before there is a task: see the constants below.
+    caller: AtomicU8,
     engine: Arc<Engine>,
 }
+
+/// The caller is not polling: a wake-up starts the driving task.
+const AWAY: u8 = 0;
+/// The caller polls at this moment, on its own thread: a wake-up is noted for it.
+const POLLING: u8 = 1;
+/// A wake-up was noted: the caller polls once more.
+const WOKEN: u8 = 2;
+
+/// How often a caller polls again for wake-ups that come while it polls (hyper wakes its own task, and a
+/// fast peer may answer at once) before it leaves the exchange to the driving task.
+const CALLER_POLLS: u8 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -142,6 +156,7 @@ impl ExchangeCell {
                     parked: None,
                 }),
                 spawned: AtomicBool::new(false),
+                caller: AtomicU8::new(AWAY),
                 engine,
             }
         })
@@ -203,12 +218,25 @@ impl ExchangeCell {
             listener: None,
                 announced: false,
         });
-        let _ = inner.advance(&mut Context::from_waker(&waker));
-        let part = inner.take(want);
-        if part.is_some() {
-            inner.wanted = None;
+        for _ in 0..CALLER_POLLS {
+            self.caller.store(POLLING, Ordering::Release);
+            let _ = inner.advance(&mut Context::from_waker(&waker));
+            let part = inner.take(want);
+            let quiet = self.caller.swap(AWAY, Ordering::AcqRel) == POLLING;
+            if part.is_some() {
+                inner.wanted = None;
+                if !quiet {
+                    // The wake-up was for what comes after this part.
+                    self.spawn();
+                }
+                return part;
+            }
+            if quiet {
+                return None;
+            }
         }
-        part
+        self.spawn();
+        None
     }
 
     /// Announces the part to `listener` once it can be taken, which may be before this returns.
@@ -247,11 +275,6 @@ impl ExchangeCell {
         let part = inner.take(want)?;
         inner.wanted = None;
         Some(part)
-    }
-
-    /// The caller no longer waits. The exchange goes on; close it to end it.
-    pub fn forget(&self) {
-        self.inner.lock().wanted = None;
     }
 
     /// Hands over one more chunk of a pushed body.
@@ -305,11 +328,11 @@ impl ExchangeCell {
 
     /// Ends the exchange, whatever it is doing. The slot is free and the socket idle or closed when
     /// this returns. Idempotent.
-    pub fn close(&self) {
+    pub fn close(self: &Arc<Self>) {
         self.end(Failure::Closed);
     }
 
-    fn end(&self, failure: Failure) {
+    fn end(self: &Arc<Self>, failure: Failure) {
         let mut inner = self.inner.lock();
         let ended = inner.exchange.take();
         if ended.is_some() || !matches!(failure, Failure::Closed) {
@@ -318,6 +341,8 @@ impl ExchangeCell {
         let body = std::mem::take(&mut inner.body);
         inner.buffered = 0;
         inner.head = None;
+        // Whoever else waits for a part learns of the end here: there may be no task to tell.
+        inner.announce(self);
         inner.unpark();
         drop(inner);
         drop((ended, body));
@@ -325,7 +350,7 @@ impl ExchangeCell {
 }
 
 impl Interrupt for ExchangeCell {
-    fn interrupt(&self) {
+    fn interrupt(self: Arc<Self>) {
         self.end(Failure::Error(Error::message(
             Kind::Read,
             "The connection pool was closed while the request was in flight.",
@@ -342,11 +367,19 @@ impl std::fmt::Debug for ExchangeCell {
 /// The waker of the first poll on the caller's thread: its wake-up starts the driving task.
 impl Wake for ExchangeCell {
     fn wake(self: Arc<Self>) {
-        self.spawn();
+        self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.spawn();
+        let polling = self.caller.compare_exchange(
+            POLLING,
+            WOKEN,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        if polling == Err(AWAY) {
+            self.spawn();
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::timeouts::{Quiet, Timeouts, Watchdog};
 /// What the pool tells when it closes the connection under a request.
 pub trait Interrupt: Send + Sync {
     /// Ends the exchange: its socket is closed and whoever waits for it gets a `Kind::Read` error.
-    fn interrupt(&self);
+    fn interrupt(self: Arc<Self>);
 }
 
 /// How the pool finds the exchange that holds a lease.

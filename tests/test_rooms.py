@@ -52,9 +52,7 @@ def test_rooms_depend_downwards(path: Path) -> None:
 
 def test_pyo3_is_written_at_the_border_only() -> None:
     """Only rust/python knows that there is a Python."""
-    strangers = [
-        path for path in sources() if room(path) != "python" and "pyo3::" in path.read_text()
-    ]
+    strangers = [path for path in sources() if room(path) != "python" and "pyo3::" in path.read_text()]
     assert strangers == []
 
 
@@ -62,7 +60,15 @@ def test_state_is_pure() -> None:
     """The pool's state machine does no I/O, reads no clock, takes no lock and awaits nothing."""
     text = (RUST / "pool" / "state.rs").read_text().split("#[cfg(test)]")[0]
     code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("//"))
-    for forbidden in ("Instant::now", "tokio", "parking_lot", "Mutex", "async ", ".await", "std::io"):
+    for forbidden in (
+        "Instant::now",
+        "tokio",
+        "parking_lot",
+        "Mutex",
+        "async ",
+        ".await",
+        "std::io",
+    ):
         assert forbidden not in code
 
 

@@ -60,9 +60,7 @@ class AsyncEnginePool(_Pool):
         backend = self._network_backend
         if type(backend) not in self._flavour.default_backends or "connect_tcp" in vars(backend):
             return f"network_backend is {backend!r}, which opens its own connections"
-        if self._proxy is not None or isinstance(
-            self, (httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)
-        ):
+        if self._proxy is not None or isinstance(self, (httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)):
             return "proxies are not supported by the engine yet"
         if (
             "create_connection" in self.__dict__
@@ -215,4 +213,4 @@ if issubclass(httpcore.AsyncSOCKSProxy, httpcore.AsyncConnectionPool):
 
 else:
     # Without socksio httpcore has a class here that says so when it is made.
-    AsyncSOCKSProxy = httpcore.AsyncSOCKSProxy
+    AsyncSOCKSProxy = httpcore.AsyncSOCKSProxy  # type: ignore[misc,assignment]  # two classes, one name

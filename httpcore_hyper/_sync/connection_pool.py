@@ -61,9 +61,7 @@ class EnginePool(_Pool):
         backend = self._network_backend
         if type(backend) not in self._flavour.default_backends or "connect_tcp" in vars(backend):
             return f"network_backend is {backend!r}, which opens its own connections"
-        if self._proxy is not None or isinstance(
-            self, (httpcore.HTTPProxy, httpcore.SOCKSProxy)
-        ):
+        if self._proxy is not None or isinstance(self, (httpcore.HTTPProxy, httpcore.SOCKSProxy)):
             return "proxies are not supported by the engine yet"
         if (
             "create_connection" in self.__dict__
@@ -216,4 +214,4 @@ if issubclass(httpcore.SOCKSProxy, httpcore.ConnectionPool):
 
 else:
     # Without socksio httpcore has a class here that says so when it is made.
-    SOCKSProxy = httpcore.SOCKSProxy
+    SOCKSProxy = httpcore.SOCKSProxy  # type: ignore[misc,assignment]  # two classes, one name

@@ -9,7 +9,7 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::cell::Part;
 use crate::connect::{SocketOption, SocketOptionValue};
@@ -129,8 +129,10 @@ pub(super) fn seconds(value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
 pub(super) fn socket_option(option: &Bound<'_, PyAny>) -> PyResult<SocketOption> {
     let parts: Vec<Bound<'_, PyAny>> = option.try_iter()?.collect::<PyResult<_>>()?;
     let (level, name, value) = match parts.as_slice() {
-        [level, name, value] if value.is_instance_of::<PyBytes>() => {
-            (level, name, SocketOptionValue::Bytes(value.extract()?))
+        [level, name, value]
+            if value.is_instance_of::<PyBytes>() || value.is_instance_of::<PyByteArray>() =>
+        {
+            (level, name, SocketOptionValue::Bytes(bytes(value)?.to_vec()))
         }
         [level, name, value] => (level, name, SocketOptionValue::Int(value.extract()?)),
         [level, name, value, length] if value.is_none() => {

@@ -108,7 +108,8 @@ impl AsyncExchange {
         let current = port::current(py)?;
         if cell.is_fresh() && current.is_cancelled(py)? {
             // The cancellation arrives at this await, which nothing else ends: no byte has been sent.
-            let (awaitable, _) = current.register(py, &self.handle.exceptions)?;
+            let (awaitable, key) = current.register(py, &self.handle.exceptions)?;
+            cell.listen(want, current.shared.clone(), key);
             return Ok(awaitable.unbind());
         }
         let quiet = current.shared.is_quiet();

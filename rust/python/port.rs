@@ -6,6 +6,7 @@
 //! real futures there. What a worker can reach holds no Python object.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -15,7 +16,6 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit, intern};
-use slab::Slab;
 
 use super::bell::Bell;
 use super::convert;
@@ -38,7 +38,15 @@ pub(super) struct Shared {
     announced: Mutex<Vec<(Arc<ExchangeCell>, usize)>>,
     /// Touched by the loop's thread alone, attached. Emptied by `close`, so that a worker that drops the
     /// last reference to the port drops no Python object.
-    waiters: Mutex<Slab<Waiter>>,
+    waiters: Mutex<Waiters>,
+}
+
+/// Who waits, by keys that are never used twice: a late announcement finds nobody, rather than somebody
+/// else.
+#[derive(Default)]
+struct Waiters {
+    last: usize,
+    by_key: HashMap<usize, Waiter>,
 }
 
 struct Waiter {
@@ -66,12 +74,12 @@ impl Listener for Shared {
 impl Shared {
     /// Whether nobody waits at this port: the caller may then drive its exchange itself.
     pub(super) fn is_quiet(&self) -> bool {
-        self.waiters.lock().is_empty()
+        self.waiters.lock().by_key.is_empty()
     }
 
     fn close(&self) {
         self.open.store(false, Ordering::Release);
-        let waiters = std::mem::take(&mut *self.waiters.lock());
+        let waiters = std::mem::take(&mut self.waiters.lock().by_key);
         let announced = std::mem::take(&mut *self.announced.lock());
         // Dropped after both locks: a future's end may run Python code that comes back here.
         drop((waiters, announced));
@@ -111,7 +119,7 @@ impl Port {
             let Some(part) = cell.take_announced(key) else {
                 continue;
             };
-            let Some(waiter) = shared.waiters.lock().try_remove(key) else {
+            let Some(waiter) = shared.waiters.lock().by_key.remove(&key) else {
                 continue;
             };
             raised = raised.and(waiter.resolve(py, part));
@@ -130,7 +138,7 @@ impl Port {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // A lock that is held means that a waiter is just being added or removed: all are in use.
         if let Some(waiters) = self.shared.waiters.try_lock() {
-            for (_, waiter) in waiters.iter() {
+            for waiter in waiters.by_key.values() {
                 match &waiter.wake {
                     Wake::Future(object) | Wake::Task(object) => visit.call(object)?,
                 }
@@ -148,6 +156,14 @@ impl Port {
 impl Drop for Port {
     fn drop(&mut self) {
         self.shared.close();
+    }
+}
+
+impl Waiters {
+    fn add(&mut self, waiter: Waiter) -> usize {
+        self.last = self.last.wrapping_add(1);
+        self.by_key.insert(self.last, waiter);
+        self.last
     }
 }
 
@@ -231,7 +247,7 @@ fn open(py: Python<'_>, library: &Library<'_>, address: usize) -> PyResult<Arc<S
         rung: AtomicBool::new(false),
         open: AtomicBool::new(true),
         announced: Mutex::new(Vec::new()),
-        waiters: Mutex::new(Slab::new()),
+        waiters: Mutex::new(Waiters::default()),
     });
     let port = Py::new(
         py,
@@ -280,7 +296,7 @@ impl<'py> Current<'py> {
                 (Wake::Task(task.unbind()), None)
             }
         };
-        let key = self.shared.waiters.lock().insert(Waiter {
+        let key = self.shared.waiters.lock().add(Waiter {
             wake,
             exceptions: Arc::clone(exceptions),
         });
@@ -309,7 +325,7 @@ pub(super) struct Place {
 impl Place {
     /// Gives the place up: the task was cancelled while it waited, and must not be rescheduled.
     fn leave(&self) {
-        let waiter = self.shared.waiters.lock().try_remove(self.key);
+        let waiter = self.shared.waiters.lock().by_key.remove(&self.key);
         drop(waiter);
     }
 }

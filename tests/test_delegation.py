@@ -1,0 +1,171 @@
+"""When httpcore's own engine serves, that it does, and that the pool says so."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import Any
+
+import httpcore
+import pytest
+from servers import Server
+
+import httpcore_hyper
+
+
+class Recording(httpcore.NetworkBackend):
+    """Opens connections as httpcore's own backend does, and remembers them."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[str, int]] = []
+        self._backend = httpcore.SyncBackend()
+
+    def connect_tcp(self, host: str, port: int, **options: Any) -> httpcore.NetworkStream:
+        self.opened.append((host, port))
+        return self._backend.connect_tcp(host, port, **options)
+
+
+def test_default_pool_is_served_by_the_engine(server: Server) -> None:
+    with httpcore_hyper.ConnectionPool() as pool:
+        assert pool.request("GET", server.url).status == 200
+        assert pool.delegated is None
+        assert pool._connections == []
+
+
+def test_network_backend_is_obeyed(server: Server) -> None:
+    """A pool with a backend of its own opens no connection but through it: people pin IPs that way."""
+    backend = Recording()
+    with httpcore_hyper.ConnectionPool(network_backend=backend) as pool:
+        assert pool.request("GET", server.url).status == 200
+        assert "network_backend" in str(pool.delegated)
+    assert len(backend.opened) == 1
+
+
+def test_network_backend_assigned_later_is_obeyed(server: Server) -> None:
+    """From the next request on; idle connections of the engine are closed."""
+    backend = Recording()
+    with httpcore_hyper.ConnectionPool() as pool:
+        assert pool.request("GET", server.url).status == 200
+        pool._network_backend = backend
+        assert pool.request("GET", server.url).status == 200
+        assert len(backend.opened) == 1
+        assert len(pool.connections) == 1
+        assert repr(pool) == (
+            "<ConnectionPool [Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]>"
+        )
+
+
+def test_switch_to_delegation_lets_requests_in_flight_finish(server: Server) -> None:
+    with httpcore_hyper.ConnectionPool() as pool:
+        with pool.stream("GET", server.url + "/stream?n=3") as response:
+            pool._network_backend = Recording()
+            assert pool.request("GET", server.url).status == 200
+            assert b"".join(response.iter_stream())
+        assert repr(pool) == (
+            "<ConnectionPool [Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]>"
+        )
+
+
+def test_delegation_holds_until_close(server: Server) -> None:
+    with httpcore_hyper.ConnectionPool() as pool:
+        default, pool._network_backend = pool._network_backend, Recording()
+        assert pool.request("GET", server.url).status == 200
+        pool._network_backend = default
+        assert "network_backend" in str(pool.delegated)
+        pool.close()
+        assert pool.delegated is None
+        assert pool.request("GET", server.url).status == 200
+        assert pool._connections == []
+
+
+def test_overridden_create_connection_is_obeyed(server: Server) -> None:
+    """httpx-socks and others make their own connections."""
+    made: list[httpcore.Origin] = []
+
+    class Pool(httpcore_hyper.ConnectionPool):
+        def create_connection(self, origin: httpcore.Origin) -> httpcore.ConnectionInterface:
+            made.append(origin)
+            return super().create_connection(origin)
+
+    with Pool() as pool:
+        assert pool.request("GET", server.url).status == 200
+        assert pool.delegated == "create_connection is overridden"
+    assert len(made) == 1
+
+
+def test_patched_function_on_httpcores_way_is_obeyed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mocks, tracers and guards against request forgery patch these."""
+    called: list[str] = []
+    original = httpcore.SyncBackend.connect_tcp
+
+    def connect_tcp(self: httpcore.SyncBackend, host: str, *args: Any, **options: Any) -> Any:
+        called.append(host)
+        return original(self, host, *args, **options)
+
+    with httpcore_hyper.ConnectionPool() as pool:
+        monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect_tcp)
+        assert pool.request("GET", server.url).status == 200
+        assert "SyncBackend.connect_tcp has been patched" in str(pool.delegated)
+    assert called == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"http2": True}, "http2=True is not supported by the engine yet"),
+        ({"http1": False, "http2": True}, "http2=True is not supported by the engine yet"),
+        ({"proxy": httpcore.Proxy("http://127.0.0.1:1/")}, "proxies are not supported"),
+    ],
+)
+def test_options_that_the_engine_does_not_have(options: dict[str, Any], reason: str) -> None:
+    assert reason in str(httpcore_hyper.ConnectionPool(**options).delegated)
+    assert reason in str(httpcore_hyper.AsyncConnectionPool(**options).delegated)
+
+
+def test_http2_pool_serves_plain_http(server: Server) -> None:
+    with httpcore_hyper.ConnectionPool(http2=True) as pool:
+        assert pool.request("GET", server.url).status == 200
+
+
+def test_proxy_classes_are_both(server: Server) -> None:
+    """A proxy of ours is our pool and httpcore's proxy, and works on httpcore's engine."""
+    proxy = httpcore_hyper.HTTPProxy(proxy_url=server.url)
+    assert isinstance(proxy, httpcore_hyper.ConnectionPool)
+    assert isinstance(proxy, httpcore.HTTPProxy)
+    with proxy:
+        # The server answers absolute-form targets as a forward proxy would.
+        assert proxy.request("GET", server.url + "/").status == 200
+    socks = httpcore_hyper.SOCKSProxy(proxy_url="socks5://127.0.0.1:1")
+    assert isinstance(socks, httpcore_hyper.ConnectionPool)
+    assert isinstance(socks, httpcore.SOCKSProxy)
+    assert "proxies" in str(socks.delegated)
+
+
+def test_single_requests_run_on_httpcores_engine(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says which and why; the pool itself stays with the engine."""
+    events: list[str] = []
+    with caplog.at_level(logging.DEBUG, "httpcore_hyper"), httpcore_hyper.ConnectionPool() as pool:
+        pool.request("GET", server.url, extensions={"trace": lambda name, info: events.append(name)})
+        assert "connection.connect_tcp.started" in events
+        assert "trace" in caplog.text
+        assert pool.delegated is None
+        with pytest.raises(httpcore.ConnectError):
+            pool.request("GET", "https://127.0.0.1:1/")
+        assert "its scheme is not http" in caplog.text
+        with pytest.raises(httpcore.UnsupportedProtocol, match="ftp"):
+            pool.request("GET", "ftp://127.0.0.1/")
+        with pytest.raises(httpcore.UnsupportedProtocol, match="missing"):
+            pool.request("GET", "//127.0.0.1/")
+        assert pool.delegated is None
+
+
+def test_constructor_is_httpcores() -> None:
+    """Arguments, positions and attributes are httpcore's own."""
+    context = ssl.create_default_context()
+    pool = httpcore_hyper.ConnectionPool(context, None, 7, 3, 2.5)
+    assert pool._ssl_context is context
+    assert pool._max_connections == 7
+    assert pool._max_keepalive_connections == 3
+    assert pool._keepalive_expiry == 2.5
+    assert isinstance(pool, httpcore.ConnectionPool)
+    assert isinstance(httpcore_hyper.AsyncConnectionPool(), httpcore.AsyncConnectionPool)
