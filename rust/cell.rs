@@ -169,7 +169,11 @@ impl ExchangeCell {
     /// Dropping the future that polls loses nothing: the part stays here until it is taken.
     pub fn poll_part(&self, cx: &mut Context<'_>, want: Want) -> Poll<Result<Part, Failure>> {
         let mut inner = self.inner.lock();
-        if inner.wanted.as_ref().is_none_or(|wanted| wanted.want != want) {
+        if inner
+            .wanted
+            .as_ref()
+            .is_none_or(|wanted| wanted.want != want)
+        {
             inner.wanted = Some(Wanted {
                 want,
                 since: Instant::now(),
@@ -216,7 +220,7 @@ impl ExchangeCell {
             want,
             since: Instant::now(),
             listener: None,
-                announced: false,
+            announced: false,
         });
         for _ in 0..CALLER_POLLS {
             self.caller.store(POLLING, Ordering::Release);
@@ -371,12 +375,9 @@ impl Wake for ExchangeCell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let polling = self.caller.compare_exchange(
-            POLLING,
-            WOKEN,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
+        let polling =
+            self.caller
+                .compare_exchange(POLLING, WOKEN, Ordering::AcqRel, Ordering::Acquire);
         if polling == Err(AWAY) {
             self.spawn();
         }

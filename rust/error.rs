@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
-/// One variant for each exception class of httpcore that a pool may raise.
+/// One variant for each exception class of httpcore that a pool may raise, and one for the pool itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Waited longer than `pool` for a connection to be assigned.
@@ -29,6 +29,9 @@ pub enum Kind {
     LocalProtocol,
     /// The peer broke the protocol, or closed in the middle of a message.
     RemoteProtocol,
+    /// Nothing went wrong, nothing was sent: the pool no longer serves the request, and its caller asks
+    /// somebody else. Never leaves the library.
+    Moved,
 }
 
 /// What lies under an [`Error`], for the message and for Python's `OSError`.

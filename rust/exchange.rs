@@ -98,9 +98,7 @@ enum Step {
         lease: Lease<Parked, Owner>,
     },
     /// The response is complete; the connection, if it can be used again, is parked in the lease.
-    Complete {
-        _lease: Lease<Parked, Owner>,
-    },
+    Complete { _lease: Lease<Parked, Owner> },
     /// An error ended the exchange. Everything that it held is gone.
     Failed,
 }

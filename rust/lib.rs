@@ -15,16 +15,26 @@
 //! Everything outside `python/` compiles and is tested without an interpreter:
 //! `cargo nextest run --no-default-features`.
 
-pub mod cell;
-pub mod connect;
-pub mod connection;
 pub mod error;
-pub mod exchange;
 pub mod origin;
-pub mod panics;
 pub mod pool;
-#[cfg(feature = "python")]
+
+// loom builds `pool/` and what it stands on, nothing else.
+#[cfg(not(loom))]
+pub mod cell;
+#[cfg(not(loom))]
+pub mod connect;
+#[cfg(not(loom))]
+pub mod connection;
+#[cfg(not(loom))]
+pub mod exchange;
+#[cfg(not(loom))]
+pub mod panics;
+#[cfg(all(feature = "python", not(loom)))]
 mod python;
+#[cfg(not(loom))]
 pub mod request;
+#[cfg(not(loom))]
 pub mod runtime;
+#[cfg(not(loom))]
 pub mod timeouts;

@@ -1,1 +1,238 @@
-//! Which request gets which connection, and when.
+//! Pool: which request gets which connection, and when.
+//!
+//! `state` decides, `lease` is what a request holds, and here the two are put under one lock. The lock is
+//! never held while anything foreign is dropped, woken or awaited: a connection's drop closes a socket, an
+//! owner's or a waker's may run whatever it likes, this pool included.
+
+mod lease;
+mod state;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use crate::error::{Error, Kind, Result};
+use crate::origin::Origin;
+
+pub use lease::Lease;
+use state::{Acquired, Actions, Grant, State};
+pub use state::{ConnectionInfo, Counts, Limits, Status};
+use sync::Mutex;
+
+/// The connections of one pool, and the requests that wait for them.
+///
+/// `C` is a connection between two requests; dropping it closes it. `O` says who a request belongs to.
+#[derive(Debug)]
+pub struct Pool<C, O> {
+    state: Mutex<State<C, O, Arc<Waiter<C, O>>>>,
+}
+
+/// Where a queued request finds what it waited for.
+#[derive(Debug)]
+struct Waiter<C, O> {
+    slot: Mutex<Slot<C, O>>,
+}
+
+#[derive(Debug)]
+enum Slot<C, O> {
+    /// With the task to wake, once it has polled.
+    Waiting(Option<Waker>),
+    Granted(Lease<C, O>),
+    Failed(Error),
+    /// The request has gone, or has taken what was there.
+    Empty,
+}
+
+impl<C, O> Pool<C, O> {
+    /// An empty pool.
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State::new(limits)),
+        })
+    }
+
+    /// Asks for a connection to `origin`. The request takes its place in the queue at once.
+    pub fn acquire(self: &Arc<Self>, origin: Origin, owner: O) -> Acquire<C, O> {
+        let mut waiter = None;
+        let (acquired, actions) = self
+            .state
+            .lock()
+            .acquire(Instant::now(), origin, owner, || {
+                let made = Arc::new(Waiter {
+                    slot: Mutex::new(Slot::Waiting(None)),
+                });
+                waiter = Some(Arc::clone(&made));
+                made
+            });
+        self.act(actions);
+        match acquired {
+            Acquired::Granted(grant) => Acquire::Granted(Lease::new(Arc::clone(self), grant)),
+            Acquired::Queued { ticket } => Acquire::Queued(Queued {
+                pool: Arc::clone(self),
+                waiter: waiter.expect("a waiter is made for whoever is queued"),
+                ticket,
+            }),
+        }
+    }
+
+    /// Closes the idle connections, fails the queued requests, and takes their slots from the leases.
+    ///
+    /// Returns the owners of those leases, for the caller to interrupt. The pool stays usable.
+    #[must_use = "the owners' exchanges still hold their sockets"]
+    pub fn close(&self) -> Vec<O> {
+        let remains = self.state.lock().close();
+        self.fail(remains.queued, || {
+            Error::message(
+                Kind::Connect,
+                "The connection pool was closed while the request was queued.",
+            )
+        });
+        drop(remains.closed);
+        remains.leased
+    }
+
+    /// Lets nothing begin any more: idle connections are closed, queued requests fail with
+    /// `Kind::Moved`, those in flight finish.
+    pub fn retire(&self) {
+        let remains = self.state.lock().retire();
+        self.fail(remains.queued, || Error::new(Kind::Moved));
+        drop(remains.closed);
+    }
+
+    /// How much there is of everything.
+    pub fn counts(&self) -> Counts {
+        self.state.lock().counts()
+    }
+
+    /// The connections, in the order they were made.
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        self.state.lock().connections()
+    }
+
+    /// One of them, `None` once it is closed.
+    pub fn connection(&self, id: u64) -> Option<ConnectionInfo> {
+        self.state.lock().connection(id)
+    }
+
+    fn release(self: &Arc<Self>, id: u64, parked: Option<C>) {
+        let actions = self.state.lock().release(Instant::now(), id, parked);
+        self.act(actions);
+    }
+
+    /// Does what the state has decided, without the lock.
+    fn act(self: &Arc<Self>, actions: Actions<C, O, Arc<Waiter<C, O>>>) {
+        // Sockets first: a request that was granted the slot of a closed connection opens one.
+        drop((actions.closed, actions.owners));
+        for (waiter, grant) in actions.granted {
+            waiter.settle(Slot::Granted(Lease::new(Arc::clone(self), grant)));
+        }
+    }
+
+    fn fail(&self, queued: Vec<(O, Arc<Waiter<C, O>>)>, error: impl Fn() -> Error) {
+        for (owner, waiter) in queued {
+            drop(owner);
+            waiter.settle(Slot::Failed(error()));
+        }
+    }
+}
+
+impl<C, O> Waiter<C, O> {
+    /// Leaves the outcome for the request, and wakes it. If it has gone, a lease drops here, which hands
+    /// the connection to the next.
+    fn settle(&self, outcome: Slot<C, O>) {
+        let mut slot = self.slot.lock();
+        match &*slot {
+            Slot::Waiting(_) => {
+                let Slot::Waiting(waker) = mem::replace(&mut *slot, outcome) else {
+                    unreachable!("matched above");
+                };
+                drop(slot);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+            }
+            Slot::Granted(_) | Slot::Failed(_) | Slot::Empty => {
+                drop(slot);
+                drop(outcome);
+            }
+        }
+    }
+}
+
+/// A request for a connection: ready with its lease when it has one.
+///
+/// # Drop
+///
+/// Leaves the queue. A lease that was granted meanwhile goes to the next request.
+///
+/// # Cancel safety
+///
+/// Polling registers the last task that polled; nothing is lost between polls.
+#[derive(Debug)]
+pub enum Acquire<C, O> {
+    /// There was a connection or a free slot at once.
+    Granted(Lease<C, O>),
+    /// In the queue.
+    Queued(Queued<C, O>),
+    /// The outcome was returned.
+    Done,
+}
+
+/// A place in the queue.
+#[derive(Debug)]
+pub struct Queued<C, O> {
+    pool: Arc<Pool<C, O>>,
+    waiter: Arc<Waiter<C, O>>,
+    ticket: u64,
+}
+
+/// Nothing in it is pinned.
+impl<C, O> Unpin for Acquire<C, O> {}
+
+impl<C, O> Future for Acquire<C, O> {
+    /// An error of `Kind::Connect` when the pool was closed, of `Kind::Moved` when it was retired.
+    type Output = Result<Lease<C, O>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Acquire::Queued(queued) = this {
+            let mut slot = queued.waiter.slot.lock();
+            if let Slot::Waiting(waker) = &mut *slot {
+                let former = waker.replace(cx.waker().clone());
+                drop(slot);
+                drop(former);
+                return Poll::Pending;
+            }
+        }
+        match mem::replace(this, Acquire::Done) {
+            Acquire::Granted(lease) => Poll::Ready(Ok(lease)),
+            Acquire::Queued(queued) => {
+                let outcome = mem::replace(&mut *queued.waiter.slot.lock(), Slot::Empty);
+                match outcome {
+                    Slot::Granted(lease) => Poll::Ready(Ok(lease)),
+                    Slot::Failed(error) => Poll::Ready(Err(error)),
+                    Slot::Waiting(_) | Slot::Empty => {
+                        unreachable!("a settled slot is emptied here only, once")
+                    }
+                }
+            }
+            Acquire::Done => panic!("polled after it was ready"),
+        }
+    }
+}
+
+impl<C, O> Drop for Queued<C, O> {
+    fn drop(&mut self) {
+        // Out of the queue first: after this nobody new can grant anything to this request. A grant that
+        // is on its way finds the slot empty.
+        let left = self.pool.state.lock().leave(self.ticket);
+        let outcome = mem::replace(&mut *self.waiter.slot.lock(), Slot::Empty);
+        drop((left, outcome));
+    }
+}

@@ -132,7 +132,11 @@ pub(super) fn socket_option(option: &Bound<'_, PyAny>) -> PyResult<SocketOption>
         [level, name, value]
             if value.is_instance_of::<PyBytes>() || value.is_instance_of::<PyByteArray>() =>
         {
-            (level, name, SocketOptionValue::Bytes(bytes(value)?.to_vec()))
+            (
+                level,
+                name,
+                SocketOptionValue::Bytes(bytes(value)?.to_vec()),
+            )
         }
         [level, name, value] => (level, name, SocketOptionValue::Int(value.extract()?)),
         [level, name, value, length] if value.is_none() => {
@@ -190,14 +194,8 @@ fn headers<'py>(py: Python<'py>, head: &ResponseHead) -> PyResult<Bound<'py, PyL
 
 fn extensions<'py>(py: Python<'py>, head: &ResponseHead) -> PyResult<Bound<'py, PyDict>> {
     let extensions = PyDict::new(py);
-    extensions.set_item(
-        intern!(py, "http_version"),
-        PyBytes::new(py, &head.version),
-    )?;
-    extensions.set_item(
-        intern!(py, "reason_phrase"),
-        PyBytes::new(py, &head.reason),
-    )?;
+    extensions.set_item(intern!(py, "http_version"), PyBytes::new(py, &head.version))?;
+    extensions.set_item(intern!(py, "reason_phrase"), PyBytes::new(py, &head.reason))?;
     Ok(extensions)
 }
 

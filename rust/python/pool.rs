@@ -162,7 +162,9 @@ impl<D> Settings<D> {
 
     fn connection(&self, id: u64) -> Option<Description> {
         let engines = self.engines();
-        let mut found = engines.iter().filter_map(|running| running.engine.pool.connection(id));
+        let mut found = engines
+            .iter()
+            .filter_map(|running| running.engine.pool.connection(id));
         found.next().map(|info| describe(&info))
     }
 
@@ -200,7 +202,8 @@ impl<D> Engines<D> {
     fn leave_parents(&mut self) {
         if self.generation != generation() {
             self.generation = generation();
-            let _parents = ManuallyDrop::new((self.current.take(), std::mem::take(&mut self.retired)));
+            let _parents =
+                ManuallyDrop::new((self.current.take(), std::mem::take(&mut self.retired)));
         }
     }
 }

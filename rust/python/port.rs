@@ -182,9 +182,8 @@ impl Waiter {
                 }
                 match value {
                     Ok(value) => future.call_method1(intern!(py, "set_result"), (value,))?,
-                    Err(error) => {
-                        future.call_method1(intern!(py, "set_exception"), (error.into_value(py),))?
-                    }
+                    Err(error) => future
+                        .call_method1(intern!(py, "set_exception"), (error.into_value(py),))?,
                 };
                 Ok(())
             }
