@@ -31,6 +31,9 @@ SocketOption: TypeAlias = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 )
 
+class Moved(Exception):
+    """The pool no longer serves a request and has sent nothing of it. Never leaves the pool."""
+
 @final
 class AsyncPool:
     """The engine of an async pool, on the runtime that all async pools share."""
@@ -71,6 +74,8 @@ class AsyncPool:
         """
     def close(self) -> None:
         """Closes every connection and fails every request. The pool stays usable."""
+    def retire(self) -> None:
+        """Closes idle connections and fails queued requests with `Moved`; those in flight finish."""
     def counts(self) -> tuple[int, int, int, int]:
         """Active requests, queued requests, active connections, idle connections."""
     def connections(self) -> list[Description]:
@@ -145,6 +150,8 @@ class Pool:
         """See `AsyncPool.exchange`."""
     def close(self) -> None:
         """See `AsyncPool.close`. The runtime goes with the last request."""
+    def retire(self) -> None:
+        """See `AsyncPool.retire`."""
     def counts(self) -> tuple[int, int, int, int]:
         """See `AsyncPool.counts`."""
     def connections(self) -> list[Description]:

@@ -53,7 +53,8 @@ class AsyncEnginePool(_Pool):
             self._delegated = self._reason_to_delegate()
             if self._delegated is not None:
                 logger.debug("%s runs on httpcore's engine: %s", type(self).__name__, self._delegated)
-                self._close_native()
+                if self._native is not None:
+                    self._native.retire()
         return self._delegated
 
     def _reason_to_delegate(self) -> str | None:
@@ -116,6 +117,9 @@ class AsyncEnginePool(_Pool):
                     await exchange.write(chunk)
                 await exchange.finish()
             status, headers, extensions, first, ended = await exchange.head()
+        except _rust.Moved:
+            # Another request found a reason to delegate the pool while this one was in the queue.
+            return await super().handle_async_request(request)
         except BaseException:
             exchange.close()
             raise
@@ -143,16 +147,13 @@ class AsyncEnginePool(_Pool):
             native = cast(_rust.AsyncPool, self.__dict__.setdefault("_native", native))
         return native
 
-    def _close_native(self) -> None:
-        if self._native is not None:
-            self._native.close()
-
     async def aclose(self) -> None:
         """Closes every connection, also those in use, and fails every queued request.
 
         The pool stays usable: a later request opens connections anew.
         """
-        self._close_native()
+        if self._native is not None:
+            self._native.close()
         self._delegated = None
         await super().aclose()
 

@@ -54,7 +54,8 @@ class EnginePool(_Pool):
             self._delegated = self._reason_to_delegate()
             if self._delegated is not None:
                 logger.debug("%s runs on httpcore's engine: %s", type(self).__name__, self._delegated)
-                self._close_native()
+                if self._native is not None:
+                    self._native.retire()
         return self._delegated
 
     def _reason_to_delegate(self) -> str | None:
@@ -117,6 +118,9 @@ class EnginePool(_Pool):
                     exchange.write(chunk)
                 exchange.finish()
             status, headers, extensions, first, ended = exchange.head()
+        except _rust.Moved:
+            # Another request found a reason to delegate the pool while this one was in the queue.
+            return super().handle_request(request)
         except BaseException:
             exchange.close()
             raise
@@ -144,16 +148,13 @@ class EnginePool(_Pool):
             native = cast(_rust.Pool, self.__dict__.setdefault("_native", native))
         return native
 
-    def _close_native(self) -> None:
-        if self._native is not None:
-            self._native.close()
-
     def close(self) -> None:
         """Closes every connection, also those in use, and fails every queued request.
 
         The pool stays usable: a later request opens connections anew.
         """
-        self._close_native()
+        if self._native is not None:
+            self._native.close()
         self._delegated = None
         super().close()
 

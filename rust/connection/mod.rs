@@ -1,6 +1,24 @@
-//! HTTP over a connected stream.
+//! Connection: HTTP/1.1 over a connected stream.
+//!
+//! `http1` drives hyper; `io` is the socket as hyper sees it; `head` and `response` are the bytes of heads,
+//! which are ours and not hyper's; `body` is what hyper pulls; `gate` keeps the driving task from waking
+//! itself. Nothing here knows pools, timers or Python. What `exchange` uses is small enough (`Http1` and the
+//! two heads) for another codec to take its place.
+
+mod body;
+mod gate;
+mod head;
+mod http1;
+mod io;
+mod response;
+#[cfg(test)]
+mod tests;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use head::{Framing, RequestHead};
+pub use http1::Http1;
+pub use response::{HeaderList, ResponseHead};
 
 /// A connected byte stream under HTTP: a TCP or Unix socket, later a TLS session over one.
 ///

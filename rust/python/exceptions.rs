@@ -5,12 +5,19 @@
 
 use std::io;
 
-use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::exceptions::{PyException, PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::cell::Failure;
 use crate::error::{Cause, Error, Kind};
+
+pyo3::create_exception!(
+    httpcore_hyper._rust,
+    Moved,
+    PyException,
+    "The pool no longer serves this request and has sent nothing of it. Never leaves the pool."
+);
 
 /// The exception classes of one flavour (httpcore or a fork of it).
 #[derive(Debug)]
@@ -45,8 +52,8 @@ impl Exceptions {
         })
     }
 
-    fn class(&self, kind: Kind) -> &Py<PyType> {
-        match kind {
+    fn class<'py>(&self, py: Python<'py>, kind: Kind) -> Bound<'py, PyType> {
+        let class = match kind {
             Kind::PoolTimeout => &self.pool_timeout,
             Kind::ConnectTimeout => &self.connect_timeout,
             Kind::ReadTimeout => &self.read_timeout,
@@ -56,16 +63,18 @@ impl Exceptions {
             Kind::Write => &self.write,
             Kind::LocalProtocol => &self.local_protocol,
             Kind::RemoteProtocol => &self.remote_protocol,
-        }
+            Kind::Moved => return py.get_type::<Moved>(),
+        };
+        class.bind(py).clone()
     }
 
     /// The exception for `error`. Its first argument is the underlying exception where there is one, as
     /// httpcore's `map_exceptions` leaves it.
     pub(super) fn from_error(&self, py: Python<'_>, error: &Error) -> PyErr {
-        let class = self.class(error.kind()).bind(py);
+        let class = self.class(py, error.kind());
         match self.argument(py, error) {
-            Ok(Some(argument)) => PyErr::from_type(class.clone(), (argument,)),
-            Ok(None) => PyErr::from_type(class.clone(), ()),
+            Ok(Some(argument)) => PyErr::from_type(class, (argument,)),
+            Ok(None) => PyErr::from_type(class, ()),
             Err(raised) => raised,
         }
     }

@@ -22,11 +22,13 @@ mod _rust {
     use super::*;
 
     #[pymodule_export]
+    use super::exceptions::Moved;
+    #[pymodule_export]
     use super::exchange::{AsyncExchange, Exchange};
     #[pymodule_export]
     use super::pool::{AsyncPool, Pool};
     #[pymodule_export]
-    use super::port::{Port, Ready};
+    use super::port::{Place, Port, Ready};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -114,25 +114,40 @@ impl<D> Settings<D> {
 
     /// Closes every connection and lets the engine go; the next request makes a new one.
     fn close(&self) {
-        let running = {
-            let mut engines = self.engines.lock();
-            engines.leave_parents();
-            let running = engines.current.take();
-            engines.retired.retain(|engine| engine.strong_count() > 0);
-            engines.retired.extend(running.as_ref().map(Arc::downgrade));
-            running
-        };
-        if let Some(running) = running {
+        let mut engines = self.retired();
+        engines.extend(self.take());
+        for running in engines {
             running.engine.close();
         }
     }
 
-    /// The engines that still have something to count.
-    fn engines(&self) -> Vec<Arc<Running<D>>> {
+    /// Lets the engine go when its requests in flight have finished. Those in its queue fail with `Moved`.
+    fn retire(&self) {
+        if let Some(running) = self.take() {
+            running.engine.pool.retire();
+        }
+    }
+
+    fn take(&self) -> Option<Arc<Running<D>>> {
         let mut engines = self.engines.lock();
         engines.leave_parents();
-        let retired = engines.retired.iter().filter_map(Weak::upgrade);
-        retired.chain(engines.current.clone()).collect()
+        let running = engines.current.take();
+        engines.retired.retain(|engine| engine.strong_count() > 0);
+        engines.retired.extend(running.as_ref().map(Arc::downgrade));
+        running
+    }
+
+    fn retired(&self) -> Vec<Arc<Running<D>>> {
+        let mut engines = self.engines.lock();
+        engines.leave_parents();
+        engines.retired.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The engines that still have something to count.
+    fn engines(&self) -> Vec<Arc<Running<D>>> {
+        let mut engines = self.retired();
+        engines.extend(self.engines.lock().current.clone());
+        engines
     }
 
     /// Active and queued requests, active and idle connections.
@@ -295,6 +310,10 @@ macro_rules! pool_methods {
 
             fn close(&self) {
                 self.settings.close();
+            }
+
+            fn retire(&self) {
+                self.settings.retire();
             }
 
             fn counts(&self) -> (usize, usize, usize, usize) {
