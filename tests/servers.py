@@ -74,6 +74,11 @@ def wait(event: threading.Event) -> Step:
     return Step("wait", (event,))
 
 
+def sip(size: int, gap: float, total: int) -> Step:
+    """Read slowly: about `size` bytes, then a gap, until `total` bytes have come."""
+    return Step("sip", (size, gap, total))
+
+
 def pause(seconds: float) -> Step:
     """Hold the script for a gap that is itself the fault under test."""
     return Step("pause", (seconds,))
@@ -99,10 +104,14 @@ class Connection:
         self.sock = sock
         self.number = number
         self.script = script
-        # The index of the step that runs now; `len(script)` when all are done.
+        # The index of the step that runs now.
         self.stage = 0
+        # The script has done all it does; the fault is on the wire.
+        self.finished = False
         self.requests: list[Request] = []
         self.received = 0
+        # Bytes that `flood` has handed to the kernel.
+        self.sent = 0
         self.raw = b""
         # "fin" or "rst" if the peer ended it, "us" if the script did.
         self.ended: str | None = None
@@ -114,7 +123,7 @@ class Connection:
             for stage, step in enumerate(self.script):
                 self._record(stage=stage)
                 getattr(self, "_" + step.verb)(*step.args)
-            self._record(stage=len(self.script))
+            self._record(finished=True)
             self._stall()
         except _Ended:
             pass
@@ -133,10 +142,10 @@ class Connection:
         if self.ended is None and not self.server.closing.is_set():
             self._record(ended=how, ended_at=time.monotonic())
 
-    def _take(self) -> bytes:
+    def _take(self, size: int = RECEIVE_SIZE) -> bytes:
         """At least one byte from the peer, or the end of the script."""
         try:
-            data = self.sock.recv(RECEIVE_SIZE)
+            data = self.sock.recv(size)
         except OSError:
             self._end("rst")
             raise _Ended from None
@@ -193,6 +202,7 @@ class Connection:
     def _flood(self, data: bytes, times: int) -> None:
         for _ in range(times):
             self._send(data)
+            self.sent += len(data)
 
     def _wait(self, event: threading.Event) -> None:
         # A short period instead of a second event: `close()` must be able to end it.
@@ -204,6 +214,11 @@ class Connection:
         if self.server.closing.wait(seconds):
             raise _Ended
 
+    def _sip(self, size: int, gap: float, total: int) -> None:
+        while self.received < total:
+            self._take(size)
+            self._pause(gap)
+
     def _stall(self) -> None:
         while True:
             self._take()
@@ -214,17 +229,22 @@ class Connection:
 
     def _fin(self) -> None:
         self._half_close()
+        self._record(finished=True)
         self._stall()
 
     def _close(self) -> None:
         while select.select([self.sock], [], [], 0)[0]:
             self._take()
-        self._end("us")
-        raise _Ended
+        self._leave()
 
     def _rst(self) -> None:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RST)
+        self._leave()
+
+    def _leave(self) -> None:
+        self.sock.close()
         self._end("us")
+        self._record(finished=True)
         raise _Ended
 
     def _serve(self) -> None:
@@ -242,6 +262,8 @@ class Server:
         *,
         unix: bool = False,
         accept: bool = True,
+        host: str = "127.0.0.1",
+        port: int = 0,
         app: Callable[[Request], Iterable[tuple[str, tuple[Any, ...]]]] = routes.respond,
     ) -> None:
         self.app = app
@@ -257,7 +279,9 @@ class Server:
         self._directory = tempfile.mkdtemp(prefix="hh") if unix else None
         self.path = os.path.join(self._directory, "socket") if self._directory else None
         self._listener = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
-        self._listener.bind(self.path or ("127.0.0.1", 0))
+        if not unix:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(self.path or (host, port))
         self.host = "127.0.0.1"
         self.port = 0 if unix else self._listener.getsockname()[1]
         if accept:
