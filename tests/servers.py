@@ -50,6 +50,8 @@ FIN = Step("fin")
 HALF_CLOSE = Step("half_close")
 # Take what has arrived, then close both directions. Unread bytes would turn the FIN into a RST.
 CLOSE = Step("close")
+# Close both directions with whatever lies unread: the kernel answers it with a RST.
+DROP = Step("drop")
 RST = Step("rst")
 # Serve the routes until the peer ends the connection.
 SERVE = Step("serve")
@@ -235,6 +237,9 @@ class Connection:
     def _close(self) -> None:
         while select.select([self.sock], [], [], 0)[0]:
             self._take()
+        self._leave()
+
+    def _drop(self) -> None:
         self._leave()
 
     def _rst(self) -> None:
