@@ -29,6 +29,8 @@ DEADLINE = 5.0
 POLL = 0.001
 # A request that hangs fails by its own timer long before the test's.
 TIMEOUTS = {"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0}
+# How a task is cancelled: by its own loop's means, or by an anyio scope around it.
+OWN, ANYIO = "own", "anyio"
 CANCELLED = (asyncio.CancelledError, trio.Cancelled)
 
 
@@ -129,7 +131,8 @@ class Door:
     async def sleep(self, seconds: float) -> None:
         raise NotImplementedError
 
-    def start(self, work: Coroutine[Any, Any, Any]) -> Task:
+    def start(self, work: Coroutine[Any, Any, Any], way: str = OWN) -> Task:
+        """Run `work` beside the scenario. `way` is how `Task.cancel` will cancel it."""
         raise NotImplementedError
 
     async def until(self, predicate: Callable[[], Any], deadline: float = DEADLINE) -> bool:
@@ -167,7 +170,7 @@ class SyncDoor(Door):
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    def start(self, work: Coroutine[Any, Any, Any]) -> Task:
+    def start(self, work: Coroutine[Any, Any, Any], way: str = OWN) -> Task:
         task = Task(self, cancel=lambda: None)
         threading.Thread(target=run_sync, args=(task.run(work),), name="door-task", daemon=True).start()
         return task
@@ -201,9 +204,19 @@ class AsyncioDoor(Door):
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    def start(self, work: Coroutine[Any, Any, Any]) -> Task:
-        task = Task(self, cancel=lambda: native.cancel())
-        native = asyncio.create_task(task.run(work))
+    def start(self, work: Coroutine[Any, Any, Any], way: str = OWN) -> Task:
+        scope = anyio.CancelScope()
+
+        async def scoped() -> None:
+            with scope:
+                await task.run(work)
+
+        if way == ANYIO:
+            task = Task(self, cancel=scope.cancel)
+            native = asyncio.create_task(scoped())
+        else:
+            task = Task(self, cancel=lambda: native.cancel())
+            native = asyncio.create_task(task.run(work))
         self._tasks.add(native)
         return task
 
@@ -222,8 +235,8 @@ class TrioDoor(Door):
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
 
-    def start(self, work: Coroutine[Any, Any, Any]) -> Task:
-        scope = trio.CancelScope()
+    def start(self, work: Coroutine[Any, Any, Any], way: str = OWN) -> Task:
+        scope = anyio.CancelScope() if way == ANYIO else trio.CancelScope()
         task = Task(self, cancel=scope.cancel)
 
         async def run() -> None:

@@ -6,7 +6,8 @@ import socket
 import threading
 import time
 
-from doors import Door
+import httpcore
+from doors import Door, Pool
 from matrix import (
     EMPTY, LEFT, P0, P1, PT, RT, WT, Answer, Case, Either, Row, attempt, check, check_after, check_closed, check_next, fails,
 )
@@ -85,21 +86,25 @@ async def peer_reads_slowly(door: Door) -> None:
 
 async def odd_timeouts(door: Door) -> None:
     """None, infinity, a missing key and whole numbers are all legal."""
-    names = ("connect", "read", "write", "pool")
+    whole = [dict.fromkeys(("connect", "read", "write", "pool"), value) for value in (None, float("inf"), 3)]
     with Server() as server:
-        for value in (None, float("inf"), 3):
-            pool = door.pool()
-            await pool.request("POST", server.url("/echo"), content=b"x", timeout=dict.fromkeys(names, value))
-        for timeout in ({}, {"read": 1.0}):
-            pool = door.pool()
-            context = pool.raw.stream("GET", server.url(), extensions={"timeout": timeout} if timeout else {})
-            if door.is_async:
-                async with context as answer:
-                    check("verdict", answer.status == 200, f"{timeout}")
-            else:
-                with context as answer:
-                    check("verdict", answer.status == 200, f"{timeout}")
-        await check_after(door, door.pools[0], server, P1)
+        pool = door.pool()
+        for timeout in (*whole, {}, {"read": 1.0}, {"pool": None, "unknown": 7}):
+            request = httpcore.Request(
+                "POST", server.url("/echo"), headers=[("Host", "x"), ("Content-Length", "1"), ("Connection", "close")],
+                content=b"x", extensions={"timeout": timeout},
+            )
+            outcome = await attempt(door, _exchange(pool, request))
+            check("foreign", not door.foreign, f"{timeout}: {door.foreign!r}")
+            check("verdict", outcome.value == b"x", f"{timeout}: {outcome.error!r}")
+        outcome = await attempt(door, _exchange(pool, httpcore.Request("GET", server.url(), headers={"Host": "x"})))
+        check("verdict", outcome.value == b"ok", f"no timeouts at all: {outcome.error!r}")
+        await check_after(door, pool, server, P1)
+
+
+async def _exchange(pool: Pool, request: httpcore.Request) -> bytes:
+    async with await pool.send(request) as stream:
+        return await stream.read()
 
 
 async def slow_reader(door: Door) -> None:
