@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import threading
 from collections.abc import Iterator
@@ -47,6 +48,14 @@ def engine(request: pytest.FixtureRequest) -> str:
 def server() -> Iterator[Server]:
     with Server() as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def stacks_if_it_hangs() -> Iterator[None]:
+    """A hang in native code, or one that swallows the timeout, ends the run with every thread's stack."""
+    faulthandler.dump_traceback_later(HANG_DEADLINE + 15, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(autouse=True)
