@@ -68,11 +68,13 @@ class Task:
     def __init__(self, door: Door, cancel: Callable[[], object]) -> None:
         self._door = door
         self._cancel = cancel
+        self.started = False
         self.done = False
         self.value: Any = None
         self.error: BaseException | None = None
 
     async def run(self, work: Awaitable[Any]) -> None:
+        self.started = True
         try:
             self.value = await work
         except BaseException as error:
@@ -217,6 +219,14 @@ class AsyncioDoor(Door):
         else:
             task = Task(self, cancel=lambda: native.cancel())
             native = asyncio.create_task(task.run(work))
+
+        def finished(native: asyncio.Task[None]) -> None:
+            # Cancelled before its loop came to it, a task never starts.
+            work.close()
+            if not task.started:
+                task.error, task.done = asyncio.CancelledError(), True
+
+        native.add_done_callback(finished)
         self._tasks.add(native)
         return task
 

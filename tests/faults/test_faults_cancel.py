@@ -100,7 +100,6 @@ async def closing(door: Door) -> None:
             for task in [door.start(pool.request("GET", server.url("/slow"))) for _ in range(5)]:
                 await task.outcome()
             closer = door.start(pool.close(), way)
-            await door.sleep(0)
             closer.cancel()
             await closer.settled(RETURN_DEADLINE)
             await pool.close()
