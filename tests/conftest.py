@@ -26,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error")
+    config.addinivalue_line("markers", "httpcore_differs(reason): our promise is stronger than what httpcore does")
     if config.getoption("--engine") == HTTPCORE:
         # An abandoned response leaves httpcore's own async generators to the collector; trio says so.
         config.addinivalue_line("filterwarnings", "ignore:Async generator 'httpcore:ResourceWarning")
@@ -33,8 +34,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", "ignore:unclosed:ResourceWarning")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
+        differs = item.get_closest_marker("httpcore_differs")
+        if differs is not None and config.getoption("--engine") == HTTPCORE:
+            item.add_marker(pytest.mark.skip(reason=f"httpcore: {differs.args[0]}"))
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(HANG_DEADLINE))
 

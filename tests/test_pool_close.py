@@ -8,7 +8,6 @@ import warnings
 import httpcore
 import pytest
 from doors import ALL_DOORS, DOORS, Door, run
-from engines import HTTPCORE
 from routes import response
 from servers import RECEIVE, STALL, Server, send
 from test_pool_limits import EMPTY, through
@@ -35,10 +34,9 @@ def test_close_ends_a_body_in_flight(door: str, engine: str) -> None:
     through(door, engine, scenario)
 
 
+@pytest.mark.httpcore_differs("it waits on, for ever without a pool timeout")
 def test_close_fails_a_queued_request(door: str, engine: str) -> None:
     """L-15: a request that is queued when the pool closes fails at once with ConnectError."""
-    if engine == HTTPCORE:
-        pytest.skip("with httpcore it waits on, for ever without a pool timeout")
 
     async def scenario(door: Door) -> None:
         with Server([CUT_SHORT]) as server:
@@ -88,10 +86,9 @@ def test_the_pool_is_a_context_manager(door: str, engine: str) -> None:
     through(door, engine, scenario)
 
 
+@pytest.mark.httpcore_differs("keeps the slot for ever")
 def test_a_forgotten_response_frees_its_slot(door: str, engine: str) -> None:
     """L-21: a response that is dropped without `close()` gives its slot back, and warns."""
-    if engine == HTTPCORE:
-        pytest.skip("httpcore keeps the slot for ever")
 
     async def scenario(door: Door) -> None:
         with Server([CUT_SHORT]) as server:

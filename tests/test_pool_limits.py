@@ -5,7 +5,6 @@ from __future__ import annotations
 import httpcore
 import pytest
 from doors import ALL_DOORS, DOORS, Door, run
-from engines import HTTPCORE
 from routes import response
 from servers import FIN, RECEIVE, SERVE, STALL, Server, send, wait
 
@@ -23,6 +22,7 @@ def through(door: str, engine: str, scenario) -> None:
         assert pool.counts == EMPTY
 
 
+@pytest.mark.httpcore_differs("wakes every waiter, and the fastest gets the connection")
 def test_waiters_are_served_in_order(door: str, engine: str) -> None:
     """One connection serves its queue first in, first out."""
 
@@ -80,10 +80,9 @@ def test_max_connections_is_never_exceeded(door: str, engine: str) -> None:
     through(door, engine, scenario)
 
 
+@pytest.mark.httpcore_differs("counts active connections as well (encode/httpcore#1000)")
 def test_idle_connections_are_capped(door: str, engine: str) -> None:
     """`max_keepalive_connections` caps idle connections, and only those."""
-    if engine == HTTPCORE:
-        pytest.skip("httpcore counts active connections as well (encode/httpcore#1000)")
 
     async def scenario(door: Door) -> None:
         with Server() as server:
