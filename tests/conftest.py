@@ -1,0 +1,80 @@
+"""What every test needs: the engine's switch, a server, the doors, and a deadline. No rule is tested here."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import threading
+from collections.abc import Iterator
+
+import pytest
+from engines import HTTPCORE, HYPER
+from servers import Server
+
+# Seconds until a hanging test fails with the stacks of all its threads.
+HANG_DEADLINE = 30
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine",
+        choices=(HYPER, HTTPCORE),
+        default=HYPER,
+        help="the pools under test; httpcore's own prove the tests themselves",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("filterwarnings", "error")
+    config.addinivalue_line("markers", "httpcore_differs(reason): our promise is stronger than what httpcore does")
+    if config.getoption("--engine") == HTTPCORE:
+        # An abandoned response leaves httpcore's own async generators to the collector; trio says so.
+        config.addinivalue_line("filterwarnings", "ignore:Async generator 'httpcore:ResourceWarning")
+        # Where a connect fails late, httpcore leaves its socket to the collector as well.
+        config.addinivalue_line("filterwarnings", "ignore:unclosed:ResourceWarning")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        differs = item.get_closest_marker("httpcore_differs")
+        if differs is not None and config.getoption("--engine") == HTTPCORE:
+            item.add_marker(pytest.mark.skip(reason=f"httpcore: {differs.args[0]}"))
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(HANG_DEADLINE))
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.config.getoption("--engine"))
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def stacks_if_it_hangs() -> Iterator[None]:
+    """A hang in native code, or one that swallows the timeout, ends the run with every thread's stack."""
+    faulthandler.dump_traceback_later(HANG_DEADLINE + 15, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """A test ends with the Python threads that it began with; its garbage is its own as well."""
+    before = set(threading.enumerate())
+    yield
+    # A warning of a finaliser belongs to this test, not to the next.
+    gc.collect()
+    left = {thread for thread in set(threading.enumerate()) - before if not _is_cached(thread)}
+    for thread in left:
+        thread.join(1.0)
+    assert not [thread for thread in left if thread.is_alive()]
+
+
+def _is_cached(thread: threading.Thread) -> bool:
+    """trio keeps its idle worker threads (name lookups) for some seconds on purpose."""
+    return thread.name.startswith("Trio")
