@@ -19,10 +19,11 @@ HEADING = "# Generated from {source} by scripts/sync.py. Not edited by hand.\n"
 RULES = {
     r"async (?=def|for)": "",
     r"await ": "",
-    r"__aiter__\b": "__iter__",
+    r"__a(?=iter__|next__)": "__",
+    r"StopAsyncIteration\b": "StopIteration",
     r"aclose\b": "close",
     r"handle_async_request\b": "handle_request",
-    r"Async(?=[A-Z])": "",
+    r"(_?)Async(?=[A-Z])": r"\1",
 }
 PATTERNS = [(re.compile(rf"(?<!\w){rule}"), new) for rule, new in RULES.items()]
 

@@ -27,7 +27,7 @@ class Recording(httpcore.NetworkBackend):
 
 def test_default_pool_is_served_by_the_engine(server: Server) -> None:
     with httpcore_hyper.ConnectionPool() as pool:
-        assert pool.request("GET", server.url).status == 200
+        assert pool.request("GET", server.url()).status == 200
         assert pool.delegated is None
         assert pool._connections == []
 
@@ -36,7 +36,7 @@ def test_network_backend_is_obeyed(server: Server) -> None:
     """A pool with a backend of its own opens no connection but through it: people pin IPs that way."""
     backend = Recording()
     with httpcore_hyper.ConnectionPool(network_backend=backend) as pool:
-        assert pool.request("GET", server.url).status == 200
+        assert pool.request("GET", server.url()).status == 200
         assert "network_backend" in str(pool.delegated)
     assert len(backend.opened) == 1
 
@@ -45,9 +45,9 @@ def test_network_backend_assigned_later_is_obeyed(server: Server) -> None:
     """From the next request on; idle connections of the engine are closed."""
     backend = Recording()
     with httpcore_hyper.ConnectionPool() as pool:
-        assert pool.request("GET", server.url).status == 200
+        assert pool.request("GET", server.url()).status == 200
         pool._network_backend = backend
-        assert pool.request("GET", server.url).status == 200
+        assert pool.request("GET", server.url()).status == 200
         assert len(backend.opened) == 1
         assert len(pool.connections) == 1
         assert repr(pool) == (
@@ -57,9 +57,9 @@ def test_network_backend_assigned_later_is_obeyed(server: Server) -> None:
 
 def test_switch_to_delegation_lets_requests_in_flight_finish(server: Server) -> None:
     with httpcore_hyper.ConnectionPool() as pool:
-        with pool.stream("GET", server.url + "/stream?n=3") as response:
+        with pool.stream("GET", server.url("/stream?n=3")) as response:
             pool._network_backend = Recording()
-            assert pool.request("GET", server.url).status == 200
+            assert pool.request("GET", server.url()).status == 200
             assert b"".join(response.iter_stream())
         assert repr(pool) == (
             "<ConnectionPool [Requests: 0 active, 0 queued | Connections: 0 active, 1 idle]>"
@@ -69,12 +69,12 @@ def test_switch_to_delegation_lets_requests_in_flight_finish(server: Server) -> 
 def test_delegation_holds_until_close(server: Server) -> None:
     with httpcore_hyper.ConnectionPool() as pool:
         default, pool._network_backend = pool._network_backend, Recording()
-        assert pool.request("GET", server.url).status == 200
+        assert pool.request("GET", server.url()).status == 200
         pool._network_backend = default
         assert "network_backend" in str(pool.delegated)
         pool.close()
         assert pool.delegated is None
-        assert pool.request("GET", server.url).status == 200
+        assert pool.request("GET", server.url()).status == 200
         assert pool._connections == []
 
 
@@ -88,7 +88,7 @@ def test_overridden_create_connection_is_obeyed(server: Server) -> None:
             return super().create_connection(origin)
 
     with Pool() as pool:
-        assert pool.request("GET", server.url).status == 200
+        assert pool.request("GET", server.url()).status == 200
         assert pool.delegated == "create_connection is overridden"
     assert len(made) == 1
 
@@ -104,7 +104,7 @@ def test_patched_function_on_httpcores_way_is_obeyed(server: Server, monkeypatch
 
     with httpcore_hyper.ConnectionPool() as pool:
         monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect_tcp)
-        assert pool.request("GET", server.url).status == 200
+        assert pool.request("GET", server.url()).status == 200
         assert "SyncBackend.connect_tcp has been patched" in str(pool.delegated)
     assert called == ["127.0.0.1"]
 
@@ -124,17 +124,17 @@ def test_options_that_the_engine_does_not_have(options: dict[str, Any], reason: 
 
 def test_http2_pool_serves_plain_http(server: Server) -> None:
     with httpcore_hyper.ConnectionPool(http2=True) as pool:
-        assert pool.request("GET", server.url).status == 200
+        assert pool.request("GET", server.url()).status == 200
 
 
 def test_proxy_classes_are_both(server: Server) -> None:
     """A proxy of ours is our pool and httpcore's proxy, and works on httpcore's engine."""
-    proxy = httpcore_hyper.HTTPProxy(proxy_url=server.url)
+    proxy = httpcore_hyper.HTTPProxy(proxy_url=server.url())
     assert isinstance(proxy, httpcore_hyper.ConnectionPool)
     assert isinstance(proxy, httpcore.HTTPProxy)
     with proxy:
         # The server answers absolute-form targets as a forward proxy would.
-        assert proxy.request("GET", server.url + "/").status == 200
+        assert proxy.request("GET", server.url("/")).status == 200
     socks = httpcore_hyper.SOCKSProxy(proxy_url="socks5://127.0.0.1:1")
     assert isinstance(socks, httpcore_hyper.ConnectionPool)
     assert isinstance(socks, httpcore.SOCKSProxy)
@@ -145,7 +145,7 @@ def test_single_requests_run_on_httpcores_engine(server: Server, caplog: pytest.
     """The log says which and why; the pool itself stays with the engine."""
     events: list[str] = []
     with caplog.at_level(logging.DEBUG, "httpcore_hyper"), httpcore_hyper.ConnectionPool() as pool:
-        pool.request("GET", server.url, extensions={"trace": lambda name, info: events.append(name)})
+        pool.request("GET", server.url(), extensions={"trace": lambda name, info: events.append(name)})
         assert "connection.connect_tcp.started" in events
         assert "trace" in caplog.text
         assert pool.delegated is None

@@ -31,11 +31,11 @@ def test_sync_client(server: Server) -> None:
     transport = httpcore_hyper.HTTPTransport()
     with httpx.Client(transport=transport) as client:
         for _ in range(3):
-            response = client.get(server.url)
+            response = client.get(server.url())
             assert (response.status_code, response.http_version) == (200, "HTTP/1.1")
             assert response.reason_phrase == "OK"
-        assert client.post(server.url + "/echo", content=b"hello").content == b"hello"
-        assert client.post(server.url + "/echo", content=iter([b"hel", b"lo"])).content == b"hello"
+        assert client.post(server.url("/echo"), content=b"hello").content == b"hello"
+        assert client.post(server.url("/echo"), content=iter([b"hel", b"lo"])).content == b"hello"
         assert transport._pool.delegated is None
     assert server.accepted == 1
 
@@ -49,9 +49,9 @@ def test_async_client(server: Server, run: Callable[..., None]) -> None:
         transport = httpcore_hyper.AsyncHTTPTransport()
         async with httpx.AsyncClient(transport=transport) as client:
             for _ in range(3):
-                assert (await client.get(server.url)).status_code == 200
-            assert (await client.post(server.url + "/echo", content=b"hello")).content == b"hello"
-            assert (await client.post(server.url + "/echo", content=chunks())).content == b"hello"
+                assert (await client.get(server.url())).status_code == 200
+            assert (await client.post(server.url("/echo"), content=b"hello")).content == b"hello"
+            assert (await client.post(server.url("/echo"), content=chunks())).content == b"hello"
             assert transport._pool.delegated is None
 
     run(main)
@@ -81,7 +81,7 @@ def test_proxy_settings_keep_their_class() -> None:
 @pytest.mark.parametrize(
     ("timeout", "path", "expected"),
     [
-        (httpx.Timeout(5, read=0.05), "/slow", httpx.ReadTimeout),
+        (httpx.Timeout(5, read=0.05), "/hang", httpx.ReadTimeout),
         (httpx.Timeout(5, pool=0.05), "/", httpx.PoolTimeout),
     ],
 )
@@ -92,13 +92,13 @@ def test_errors_are_httpxs(
     limits = httpx.Limits(max_connections=1)
     with httpx.Client(transport=httpcore_hyper.HTTPTransport(limits=limits)) as client:
         if expected is httpx.PoolTimeout:
-            with client.stream("GET", server.url), pytest.raises(expected):
-                client.get(server.url + path, timeout=timeout)
+            with client.stream("GET", server.url()), pytest.raises(expected):
+                client.get(server.url(path), timeout=timeout)
         else:
             with pytest.raises(expected) as raised:
-                client.get(server.url + path, timeout=timeout)
+                client.get(server.url(path), timeout=timeout)
             assert isinstance(raised.value, httpx.TimeoutException)
-        assert client.get(server.url).status_code == 200
+        assert client.get(server.url()).status_code == 200
 
 
 def test_one_async_client_in_several_loops(server: Server) -> None:
@@ -107,7 +107,7 @@ def test_one_async_client_in_several_loops(server: Server) -> None:
     client = httpx.AsyncClient(transport=transport)
 
     async def main() -> None:
-        assert (await client.get(server.url)).status_code == 200
+        assert (await client.get(server.url())).status_code == 200
 
     for _ in range(3):
         asyncio.run(main())

@@ -22,19 +22,18 @@ class AsyncResponseStream:
         self._ended = ended
         self._closed = False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            if self._first is not None:
-                first, self._first = self._first, None
-                yield first
-            if not self._ended:
-                while (chunk := await self._exchange.read()) is not None:
-                    yield chunk
-                self._ended = True
-        except BaseException:
-            # Also when the consumer stops early and the generator is closed.
-            self._close()
-            raise
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _AsyncParts(self)
+
+    async def _read(self) -> bytes | None:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        if self._ended:
+            return None
+        chunk = await self._exchange.read()
+        self._ended = chunk is None
+        return chunk
 
     async def aclose(self) -> None:
         """Ends the exchange: idempotent, and done when it returns."""
@@ -53,3 +52,35 @@ class AsyncResponseStream:
                 source=self,
             )
             self._close()
+
+
+class _AsyncParts:
+    """One iteration over a body. As in httpcore, an error in it or its abandonment closes the response.
+
+    An object and no generator: whoever stops early just drops it, on any loop and at any time, and no
+    loop has to finalise it.
+    """
+
+    def __init__(self, stream: AsyncResponseStream) -> None:
+        self._stream: AsyncResponseStream | None = stream
+
+    def __aiter__(self) -> _AsyncParts:
+        return self
+
+    async def __anext__(self) -> bytes:
+        stream = self._stream
+        if stream is not None:
+            try:
+                chunk = await stream._read()
+            except BaseException:
+                self._stream = None
+                stream._close()
+                raise
+            if chunk is not None:
+                return chunk
+            self._stream = None
+        raise StopAsyncIteration
+
+    def __del__(self) -> None:
+        if self._stream is not None:
+            self._stream._close()

@@ -24,18 +24,17 @@ class ResponseStream:
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
-        try:
-            if self._first is not None:
-                first, self._first = self._first, None
-                yield first
-            if not self._ended:
-                while (chunk := self._exchange.read()) is not None:
-                    yield chunk
-                self._ended = True
-        except BaseException:
-            # Also when the consumer stops early and the generator is closed.
-            self._close()
-            raise
+        return _Parts(self)
+
+    def _read(self) -> bytes | None:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        if self._ended:
+            return None
+        chunk = self._exchange.read()
+        self._ended = chunk is None
+        return chunk
 
     def close(self) -> None:
         """Ends the exchange: idempotent, and done when it returns."""
@@ -54,3 +53,35 @@ class ResponseStream:
                 source=self,
             )
             self._close()
+
+
+class _Parts:
+    """One iteration over a body. As in httpcore, an error in it or its abandonment closes the response.
+
+    An object and no generator: whoever stops early just drops it, on any loop and at any time, and no
+    loop has to finalise it.
+    """
+
+    def __init__(self, stream: ResponseStream) -> None:
+        self._stream: ResponseStream | None = stream
+
+    def __iter__(self) -> _Parts:
+        return self
+
+    def __next__(self) -> bytes:
+        stream = self._stream
+        if stream is not None:
+            try:
+                chunk = stream._read()
+            except BaseException:
+                self._stream = None
+                stream._close()
+                raise
+            if chunk is not None:
+                return chunk
+            self._stream = None
+        raise StopIteration
+
+    def __del__(self) -> None:
+        if self._stream is not None:
+            self._stream._close()
