@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import gc
 import threading
 from collections.abc import Iterator
@@ -26,7 +25,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error")
-    config.addinivalue_line("markers", "httpcore_differs(reason): our promise is stronger than what httpcore does")
+    config.addinivalue_line(
+        "markers", "httpcore_differs(reason): our promise is stronger than what httpcore does"
+    )
     if config.getoption("--engine") == HTTPCORE:
         # An abandoned response leaves httpcore's own async generators to the collector; trio says so.
         config.addinivalue_line("filterwarnings", "ignore:Async generator 'httpcore:ResourceWarning")
@@ -40,7 +41,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if differs is not None and config.getoption("--engine") == HTTPCORE:
             item.add_marker(pytest.mark.skip(reason=f"httpcore: {differs.args[0]}"))
         if item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(HANG_DEADLINE))
+            # A signal could not interrupt native code, and a scenario may swallow what it raises.
+            item.add_marker(pytest.mark.timeout(HANG_DEADLINE, method="thread"))
 
 
 @pytest.fixture
@@ -52,14 +54,6 @@ def engine(request: pytest.FixtureRequest) -> str:
 def server() -> Iterator[Server]:
     with Server() as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def stacks_if_it_hangs() -> Iterator[None]:
-    """A hang in native code, or one that swallows the timeout, ends the run with every thread's stack."""
-    faulthandler.dump_traceback_later(HANG_DEADLINE + 15, exit=True)
-    yield
-    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(autouse=True)

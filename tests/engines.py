@@ -16,7 +16,7 @@ HYPER, HTTPCORE = "hyper", "httpcore"
 def pool_class(engine: str, *, is_async: bool) -> Any:
     if engine == HTTPCORE:
         return httpcore.AsyncConnectionPool if is_async else httpcore.ConnectionPool
-    import httpcore_hyper
+    import httpcore_hyper  # noqa: PLC0415 - the reference runs without it
 
     return httpcore_hyper.AsyncConnectionPool if is_async else httpcore_hyper.ConnectionPool
 

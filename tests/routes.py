@@ -75,7 +75,10 @@ def chunk(data: bytes) -> bytes:
 
 
 def response(
-    body: bytes = b"ok", status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = (), reason: bytes = b"OK"
+    body: bytes = b"ok",
+    status: int = 200,
+    headers: tuple[tuple[bytes, bytes], ...] = (),
+    reason: bytes = b"OK",
 ) -> bytes:
     """A sized response; the canonical one of the matrix."""
     lines = [b"HTTP/1.1 %d %s" % (status, reason)]
@@ -109,7 +112,10 @@ def respond(request: Request) -> Steps:
         whole = response(b"slow", headers=extra)
         return [("send", (whole[:-4],)), ("pause", (float(query.get("gap", "0.05")),)), ("send", (b"slow",))]
     if url.path == "/wait":
-        return [("pause", (float(query.get("gap", "0.05")),)), ("send", (response(b"waited", headers=extra),))]
+        return [
+            ("pause", (float(query.get("gap", "0.05")),)),
+            ("send", (response(b"waited", headers=extra),)),
+        ]
     if url.path.startswith("/status/"):
         status = int(url.path.rpartition("/")[2])
         if status in (204, 304):

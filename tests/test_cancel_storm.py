@@ -1,4 +1,4 @@
-"""Cancel storms: requests cancelled at random moments leave no slot, socket or task, and answer nobody else."""
+"""Cancel storms: a request that is cancelled at any moment leaves no slot, socket or task."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ async def _worker(door: Door, pool: object, server: Server, tally: Tally, number
     dice = random.Random(number)
     for _ in range(CANCELS // WORKERS):
         nonce = uuid.UUID(int=dice.getrandbits(128)).hex
-        task = door.start(_exchange(pool, server, nonce, tally, dice.random() < 0.3), dice.choice((OWN, ANYIO)))
+        task = door.start(
+            _exchange(pool, server, nonce, tally, dice.random() < 0.3), dice.choice((OWN, ANYIO))
+        )
         await door.sleep(dice.uniform(0, LONGEST))
         task.cancel()
         if not await door.until(lambda task=task: task.done, 5.0):
@@ -83,7 +85,9 @@ async def _worker(door: Door, pool: object, server: Server, tally: Tally, number
 
 async def _exchange(pool, server: Server, nonce: str, tally: Tally, with_body: bool) -> None:
     if with_body:
-        reply = await pool.request("POST", server.url("/echo"), content=nonce.encode(), headers={"X-Nonce": nonce})
+        reply = await pool.request(
+            "POST", server.url("/echo"), content=nonce.encode(), headers={"X-Nonce": nonce}
+        )
         same = reply.body == nonce.encode()
     else:
         reply = await pool.request("GET", server.url("/chunked"), headers={"X-Nonce": nonce})

@@ -6,8 +6,7 @@ import socket
 
 import httpcore
 import pytest
-from doors import ALL_DOORS, DOORS, Door, run
-from routes import response
+from doors import ALL_DOORS, Door
 from servers import Server
 from test_pool_limits import through
 

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from doors import DOORS, SYNC, Door, Own, Pool, run
+from doors import DOORS, SYNC, Door, Own, run
+from pools import Pool
 from routes import response
 from servers import RECEIVE, RECEIVE_HEAD, STALL, Server, send, wait
 from test_pool_limits import EMPTY
@@ -53,7 +54,9 @@ class Interrupter:
         self._thread.join()
 
 
-def interrupted(engine: str, server: Server, work: Callable[[Pool], object], reached: Callable[[Server], object]) -> Pool:
+def interrupted(
+    engine: str, server: Server, work: Callable[[Pool], object], reached: Callable[[Server], object]
+) -> Pool:
     """Run `work` until Ctrl-C ends it, in time, and with an empty pool at that moment."""
     door = DOORS[SYNC](engine)
 

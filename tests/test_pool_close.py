@@ -7,7 +7,7 @@ import warnings
 
 import httpcore
 import pytest
-from doors import ALL_DOORS, DOORS, Door, run
+from doors import ALL_DOORS, Door
 from routes import response
 from servers import RECEIVE, STALL, Server, send
 from test_pool_limits import EMPTY, through

@@ -6,7 +6,7 @@ import httpcore
 import pytest
 from doors import ALL_DOORS, DOORS, Door, run
 from routes import response
-from servers import FIN, RECEIVE, SERVE, STALL, Server, send, wait
+from servers import FIN, RECEIVE, STALL, Server, send
 
 EMPTY = "0 active, 0 queued | 0 active, 0 idle"
 pytestmark = pytest.mark.parametrize("door", ALL_DOORS)
@@ -33,7 +33,9 @@ def test_waiters_are_served_in_order(door: str, engine: str) -> None:
             tasks = []
             for number in range(10):
                 tasks.append(door.start(pool.request("GET", server.url(), headers={"X-Nonce": str(number)})))
-                assert await door.until(lambda number=number: f", {number + 1} queued" in pool.counts), pool.counts
+                assert await door.until(lambda number=number: f", {number + 1} queued" in pool.counts), (
+                    pool.counts
+                )
             await held.close()
             for task in tasks:
                 await task.outcome()
@@ -91,7 +93,10 @@ def test_idle_connections_are_capped(door: str, engine: str) -> None:
             for closed, stream in enumerate(streams, 1):
                 await stream.read()
                 await stream.close()
-                assert pool.counts == f"{5 - closed} active, 0 queued | {5 - closed} active, {min(closed, 2)} idle"
+                assert (
+                    pool.counts
+                    == f"{5 - closed} active, 0 queued | {5 - closed} active, {min(closed, 2)} idle"
+                )
             assert await door.until(lambda: len(server.open_connections()) == 2)
 
     through(door, engine, scenario)
@@ -143,7 +148,10 @@ def test_the_first_idle_connection_makes_room(door: str, engine: str) -> None:
             await pool.request("GET", first.url())
             await pool.request("GET", third.url())
             assert await door.until(lambda: not first.open_connections())
-            assert [str(server.port) in pool.raw.connections[0].info() for server in (second, third)] == [True, False]
+            assert [str(server.port) in pool.raw.connections[0].info() for server in (second, third)] == [
+                True,
+                False,
+            ]
             await pool.request("GET", second.url())
             assert second.accepted == 1
 
@@ -157,12 +165,16 @@ def test_repr_and_info_are_right_at_each_moment(door: str, engine: str) -> None:
         with Server() as server:
             pool = door.pool()
             name = type(pool.raw).__name__
-            assert repr(pool.raw) == f"<{name} [Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]>"
+            assert (
+                repr(pool.raw) == f"<{name} [Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]>"
+            )
             origin = f"'http://127.0.0.1:{server.port}', HTTP/1.1"
             for count in (1, 2):
                 stream = await pool.open("GET", server.url())
                 assert pool.counts == "1 active, 0 queued | 1 active, 0 idle"
-                assert [c.info() for c in pool.raw.connections] == [f"{origin}, ACTIVE, Request Count: {count}"]
+                assert [c.info() for c in pool.raw.connections] == [
+                    f"{origin}, ACTIVE, Request Count: {count}"
+                ]
                 await stream.read()
                 assert pool.counts == "1 active, 0 queued | 1 active, 0 idle"
                 await stream.close()
@@ -199,7 +211,7 @@ def test_pool_timeout(door: str, engine: str) -> None:
             pool = door.pool(max_connections=1)
             held = await pool.open("GET", server.url(), timeout={"pool": 0})
             for value in (0, 0.02):
-                with pytest.raises(httpcore.PoolTimeout, match="^$"):
+                with pytest.raises(httpcore.PoolTimeout, match=r"^$"):
                     await pool.request("GET", server.url(), timeout={"pool": value})
                 assert pool.counts == "1 active, 0 queued | 1 active, 0 idle"
             await held.read()

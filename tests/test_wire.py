@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import httpcore
 import pytest
-from doors import ALL_DOORS, DOORS, Door, Reply, run
+from doors import ALL_DOORS, DOORS, Door, run
 from engines import HTTPCORE
+from pools import Reply
 from routes import chunk, response
-from servers import FIN, RECEIVE, SERVE, Server, send
+from servers import FIN, RECEIVE, SERVE, Server, send, wait
 from test_pool_limits import through
 
 OK = response(b"ok")
@@ -43,7 +45,7 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "iterator-with-length": ("POST", {"content": pieces(b"a", b"bc"), "headers": {"Content-Length": "3"}}),
     "get-with-body": ("GET", {"content": b"body"}),
     "connection-close": ("GET", {"headers": {"Connection": "close"}}),
-    "target": ("GET", {"extensions": {"target": b"/raw?<>\"{}|\\^`#[]"}}),
+    "target": ("GET", {"extensions": {"target": b'/raw?<>"{}|\\^`#[]'}}),
     "asterisk": ("OPTIONS", {"extensions": {"target": b"*"}}),
     "custom-method": ("BREW", {}),
 }
@@ -53,13 +55,17 @@ RESPONSES: dict[str, tuple[str, bytes, bool]] = {
     # name: method, bytes, whether the end of the connection ends the response
     "sized": ("GET", SIZED, False),
     "empty": ("GET", response(b""), False),
-    "chunked": ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"a" * 70_000) + b"0\r\n\r\n", False),
+    "chunked": (
+        "GET",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"a" * 70_000) + b"0\r\n\r\n",
+        False,
+    ),
     "eof": ("GET", b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\nto the end", True),
     "1.0": ("GET", b"HTTP/1.0 200 Fine\r\n\r\nto the end", True),
     "head": ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", False),
     "head-chunked": ("HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", False),
     "204": ("GET", b"HTTP/1.1 204 No Content\r\nX: y\r\n\r\n", False),
-    "304": ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\nETag: \"z\"\r\n\r\n", False),
+    "304": ("GET", b'HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\nETag: "z"\r\n\r\n', False),
     "404": ("GET", b"HTTP/1.1 404 Nope nope\r\nContent-Length: 0\r\n\r\n", False),
     "no-reason": ("GET", b"HTTP/1.1 500\r\nContent-Length: 0\r\n\r\n", False),
     "close": ("GET", b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", False),
@@ -75,7 +81,9 @@ async def exchange(door: Door, server: Server, method: str, options: dict[str, A
     return reply
 
 
-def with_engine(door: str, engine: str, method: str, script, options: dict[str, Any]) -> tuple[Reply, bytes, str]:
+def with_engine(
+    door: str, engine: str, method: str, script, options: dict[str, Any]
+) -> tuple[Reply, bytes, str]:
     """One exchange: what came back, the bytes the server got, and its address."""
 
     async def scenario(door: Door) -> tuple[Reply, bytes, str]:
@@ -139,13 +147,15 @@ def test_chunks_arrive_as_they_come(door: str, engine: str) -> None:
     """What is here is delivered; no chunk waits for the next one."""
 
     async def scenario(door: Door) -> None:
-        import threading
-
-        from servers import wait
-
         gate = threading.Event()
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-        script = [RECEIVE, send(head + chunk(b"first")), wait(gate), send(chunk(b"second") + b"0\r\n\r\n"), SERVE]
+        script = [
+            RECEIVE,
+            send(head + chunk(b"first")),
+            wait(gate),
+            send(chunk(b"second") + b"0\r\n\r\n"),
+            SERVE,
+        ]
         with Server([script]) as server:
             pool = door.pool()
             async with await pool.open("GET", server.url()) as stream:

@@ -16,8 +16,8 @@ from typing import Any
 
 import httpcore
 import sockets
-from doors import Door, Own, Pool, Reply, Task
-from engines import HTTPCORE
+from doors import Door, Task
+from pools import Pool, Reply
 from servers import Script, Server
 
 # faults.md asks for 100 ms; ten times that, so that a loaded machine fails nothing.
@@ -180,7 +180,9 @@ async def run_case(door: Door, case: Case) -> None:
         check("foreign", not door.foreign, f"came out of the pool: {door.foreign!r}")
         check("verdict", wrong is None, str(wrong))
         if case.settle:
-            check("peer", await door.until(lambda: server.connections[0].finished), "the script did not finish")
+            check(
+                "peer", await door.until(lambda: server.connections[0].finished), "the script did not finish"
+            )
         if case.wire is not None:
             case.wire(server)
         await check_after(door, pool, server, case.after)
@@ -226,10 +228,3 @@ async def check_closed(door: Door, pool: Pool, server: Server) -> None:
     released = await door.until(lambda: sockets.held_towards(server.port) == 0, PEER_DEADLINE)
     check("closed", released, "sockets stayed open after close()")
     check("closed", door.own_tasks() == 0, f"{door.own_tasks()} tasks are left")
-
-
-def is_reference(door: Door) -> bool:
-    return door.engine == HTTPCORE
-
-
-__all__ = ["Own", "attempt", "check", "check_after", "check_closed", "check_next", "run_case"]

@@ -15,12 +15,23 @@ from typing import Any
 import anyio
 import httpcore
 import trio
-from doors import ANYIO, ASYNC_DOORS, OWN, TRIO, Door, Pool
+from doors import ANYIO, ASYNC_DOORS, OWN, TRIO, Door
 from matrix import (
-    EMPTY, FULL_SIZE, LEFT, P0, P1, Row, attempt, check, check_after, check_closed, check_next,
+    EMPTY,
+    FULL_SIZE,
+    LEFT,
+    P0,
+    P1,
+    Row,
+    Scenario,
+    check,
+    check_after,
+    check_closed,
+    check_next,
 )
+from pools import Pool
 from routes import response
-from servers import RECEIVE, RECEIVE_HEAD, SERVE, STALL, Script, Server, pause, send, wait
+from servers import RECEIVE, RECEIVE_HEAD, STALL, Script, Server, send, wait
 from sockets import held_towards
 from verdicts import judge, parametrize
 
@@ -32,36 +43,54 @@ RETURN_DEADLINE = 1.0
 Work = Callable[[Pool, Server], Coroutine[Any, Any, Any]]
 
 
-def phase(script: Callable[[threading.Event], Script], work: Work, reached: Callable[[Server], object], settle: float = 0.0):
-    """Cancel `work` once the server has `reached` the phase, by each way there is."""
+def by_each_way(once: Callable[[Door, str], Coroutine[Any, Any, None]]) -> Scenario:
+    """Cancel by the loop's own means, then by an anyio scope."""
 
     async def scenario(door: Door) -> None:
         for way in (OWN, ANYIO):
-            gate = threading.Event()
-            with Server([script(gate)]) as server:
-                pool = door.pool()
-                states: list[str] = []
-
-                async def observed() -> None:
-                    try:
-                        await work(pool, server)
-                    finally:
-                        # At the very moment that the exception reaches the caller.
-                        states.append(pool.counts)
-
-                task = door.start(observed(), way)
-                check("reached", await door.until(lambda: reached(server)), f"{way}: the phase was not reached")
-                await door.sleep(settle)
-                check("reached", not task.done, f"{way}: ended by itself: {task.error!r}")
-                task.cancel()
-                await task.settled(RETURN_DEADLINE)
-                gate.set()
-                check("verdict", task.cancelled, f"{way}: {task.error!r}")
-                check("foreign", not door.foreign, f"{way}: {door.foreign!r}")
-                check("after", states == [EMPTY], f"{way}: the pool held {states} when the cancellation came out")
-                await check_after(door, pool, server, P0)
+            await once(door, way)
 
     return scenario
+
+
+def phase(
+    script: Callable[[threading.Event], Script],
+    work: Work,
+    reached: Callable[[Server], object],
+    settle: float = 0.0,
+):
+    """Cancel `work` once the server has `reached` the phase, by each way there is."""
+
+    async def once(door: Door, way: str) -> None:
+        gate = threading.Event()
+        with Server([script(gate)]) as server:
+            pool = door.pool()
+            states: list[str] = []
+
+            async def observed() -> None:
+                try:
+                    await work(pool, server)
+                finally:
+                    # At the very moment that the exception reaches the caller.
+                    states.append(pool.counts)
+
+            task = door.start(observed(), way)
+            check("reached", await door.until(lambda: reached(server)), f"{way}: the phase was not reached")
+            await door.sleep(settle)
+            check("reached", not task.done, f"{way}: ended by itself: {task.error!r}")
+            task.cancel()
+            await task.settled(RETURN_DEADLINE)
+            gate.set()
+            check("verdict", task.cancelled, f"{way}: {task.error!r}")
+            check("foreign", not door.foreign, f"{way}: {door.foreign!r}")
+            check(
+                "after",
+                states == [EMPTY],
+                f"{way}: the pool held {states} when the cancellation came out",
+            )
+            await check_after(door, pool, server, P0)
+
+    return by_each_way(once)
 
 
 async def _get(pool: Pool, server: Server) -> None:
@@ -76,20 +105,19 @@ async def _long_head(pool: Pool, server: Server) -> None:
     await pool.request("GET", server.url(), headers=[(b"X-Long", BIG)])
 
 
-async def connecting(door: Door) -> None:
+async def connecting(door: Door, way: str) -> None:
     """While TCP connects: plain cancellation, never ConnectError, and the socket is gone."""
-    for way in (OWN, ANYIO):
-        with Server(accept=False) as server:
-            before = held_towards(server.port)
-            pool = door.pool()
-            task = door.start(pool.request("GET", server.url()), way)
-            check("reached", await door.until(lambda: held_towards(server.port) > before), "nothing connects")
-            task.cancel()
-            await task.settled(RETURN_DEADLINE)
-            check("verdict", task.cancelled, f"{way}: {task.error!r}")
-            check("after", pool.counts == EMPTY, f"{way}: the pool holds {pool.counts}")
-            gone = await door.until(lambda: held_towards(server.port) == before, RETURN_DEADLINE)
-            check("closed", gone, f"{way}: a connecting socket is left")
+    with Server(accept=False) as server:
+        before = held_towards(server.port)
+        pool = door.pool()
+        task = door.start(pool.request("GET", server.url()), way)
+        check("reached", await door.until(lambda: held_towards(server.port) > before), "nothing connects")
+        task.cancel()
+        await task.settled(RETURN_DEADLINE)
+        check("verdict", task.cancelled, f"{way}: {task.error!r}")
+        check("after", pool.counts == EMPTY, f"{way}: the pool holds {pool.counts}")
+        gone = await door.until(lambda: held_towards(server.port) == before, RETURN_DEADLINE)
+        check("closed", gone, f"{way}: a connecting socket is left")
 
 
 async def closing(door: Door) -> None:
@@ -110,43 +138,45 @@ async def closing(door: Door) -> None:
             await check_closed(door, pool, server)
 
 
-async def queued(door: Door) -> None:
+async def queued(door: Door, way: str) -> None:
     """A cancelled waiter leaves the queue; whoever has the slot keeps it."""
-    for way in (OWN, ANYIO):
-        with Server() as server:
-            pool = door.pool(max_connections=1)
-            held = await pool.open("GET", server.url())
-            task = door.start(pool.request("GET", server.url()), way)
-            check("reached", await door.until(lambda: pool.counts.startswith("1 active, 1 queued")), pool.counts)
-            task.cancel()
-            await task.settled(RETURN_DEADLINE)
-            check("verdict", task.cancelled, f"{task.error!r}")
-            check("after", pool.counts == "1 active, 0 queued | 1 active, 0 idle", pool.counts)
-            check("verdict", await held.read() == b"ok", "the other request suffered")
-            await held.close()
-            await check_after(door, pool, server, P1)
+    with Server() as server:
+        pool = door.pool(max_connections=1)
+        held = await pool.open("GET", server.url())
+        task = door.start(pool.request("GET", server.url()), way)
+        check("reached", await door.until(lambda: pool.counts.startswith("1 active, 1 queued")), pool.counts)
+        task.cancel()
+        await task.settled(RETURN_DEADLINE)
+        check("verdict", task.cancelled, f"{task.error!r}")
+        check("after", pool.counts == "1 active, 0 queued | 1 active, 0 idle", pool.counts)
+        check("verdict", await held.read() == b"ok", "the other request suffered")
+        await held.close()
+        await check_after(door, pool, server, P1)
 
 
 async def handed_over(door: Door) -> None:
     """A waiter that is cancelled in the step that gave it the slot passes the slot on."""
     for number in range(40):
-        way, cancel_first = (OWN, ANYIO)[number % 2], number % 4 < 2
-        with Server() as server:
-            pool = door.pool(max_connections=1)
-            held = await pool.open("GET", server.url())
-            await held.read()
-            tasks = [door.start(pool.request("GET", server.url()), way) for _ in range(3)]
-            check("reached", await door.until(lambda: pool.counts.startswith("1 active, 3 queued")), pool.counts)
-            if cancel_first:
-                tasks[0].cancel()
-            await held.close()
-            if not cancel_first:
-                tasks[0].cancel()
-            for task in tasks[1:]:
-                await task.settled()
-                check("verdict", task.error is None, f"a waiter behind it failed: {task.error!r}")
-            await tasks[0].settled()
-            await check_after(door, pool, server, LEFT)
+        await _hand_over(door, (OWN, ANYIO)[number % 2], cancel_first=number % 4 < 2)
+
+
+async def _hand_over(door: Door, way: str, *, cancel_first: bool) -> None:
+    with Server() as server:
+        pool = door.pool(max_connections=1)
+        held = await pool.open("GET", server.url())
+        await held.read()
+        tasks = [door.start(pool.request("GET", server.url()), way) for _ in range(3)]
+        check("reached", await door.until(lambda: pool.counts.startswith("1 active, 3 queued")), pool.counts)
+        if cancel_first:
+            tasks[0].cancel()
+        await held.close()
+        if not cancel_first:
+            tasks[0].cancel()
+        for task in tasks[1:]:
+            await task.settled()
+            check("verdict", task.error is None, f"a waiter behind it failed: {task.error!r}")
+        await tasks[0].settled()
+        await check_after(door, pool, server, LEFT)
 
 
 async def cancelled_before_it_starts(door: Door) -> None:
@@ -215,7 +245,10 @@ async def _within(door: Door, number: int, work: Coroutine[Any, Any, Any]) -> No
 async def first_one_wins(door: Door) -> None:
     with Server() as server:
         pool = door.pool(max_connections=10)
-        tasks = [door.start(pool.request("GET", server.url("/wait?gap=0.02")), (OWN, ANYIO)[n % 2]) for n in range(100)]
+        tasks = [
+            door.start(pool.request("GET", server.url("/wait?gap=0.02")), (OWN, ANYIO)[n % 2])
+            for n in range(100)
+        ]
         await door.until(lambda: any(task.done for task in tasks))
         for task in tasks:
             task.cancel()
@@ -271,19 +304,51 @@ PART_OF_BODY = [RECEIVE, send(OK[:-1])]
 BLOCKED = 0.1
 
 ROWS = [
-    Row("X-01", "while connecting", scenario=connecting, doors=ASYNC_DOORS),
-    Row("X-03", "while the head is written", doors=ASYNC_DOORS,
-        scenario=phase(lambda gate: [wait(gate), STALL], _long_head, lambda server: server.accepted, BLOCKED)),
-    Row("X-04", "while the body is written", doors=ASYNC_DOORS,
-        scenario=phase(lambda gate: [RECEIVE_HEAD, wait(gate), STALL], _post, lambda server: server.requests, BLOCKED)),
-    Row("X-05", "after the request, before the head", doors=ASYNC_DOORS,
-        scenario=phase(lambda gate: [RECEIVE, STALL], _get, lambda server: server.requests)),
-    Row("X-06", "between the head and the body", doors=ASYNC_DOORS,
-        scenario=phase(lambda gate: HEAD_ONLY, _get, lambda server: server.accepted and server.connections[0].finished, 0.02)),
-    Row("X-07", "inside the body", doors=ASYNC_DOORS,
-        scenario=phase(lambda gate: PART_OF_BODY, _get, lambda server: server.accepted and server.connections[0].finished, 0.02)),
+    Row("X-01", "while connecting", scenario=by_each_way(connecting), doors=ASYNC_DOORS),
+    Row(
+        "X-03",
+        "while the head is written",
+        doors=ASYNC_DOORS,
+        scenario=phase(lambda gate: [wait(gate), STALL], _long_head, lambda server: server.accepted, BLOCKED),
+    ),
+    Row(
+        "X-04",
+        "while the body is written",
+        doors=ASYNC_DOORS,
+        scenario=phase(
+            lambda gate: [RECEIVE_HEAD, wait(gate), STALL], _post, lambda server: server.requests, BLOCKED
+        ),
+    ),
+    Row(
+        "X-05",
+        "after the request, before the head",
+        doors=ASYNC_DOORS,
+        scenario=phase(lambda gate: [RECEIVE, STALL], _get, lambda server: server.requests),
+    ),
+    Row(
+        "X-06",
+        "between the head and the body",
+        doors=ASYNC_DOORS,
+        scenario=phase(
+            lambda gate: HEAD_ONLY,
+            _get,
+            lambda server: server.accepted and server.connections[0].finished,
+            0.02,
+        ),
+    ),
+    Row(
+        "X-07",
+        "inside the body",
+        doors=ASYNC_DOORS,
+        scenario=phase(
+            lambda gate: PART_OF_BODY,
+            _get,
+            lambda server: server.accepted and server.connections[0].finished,
+            0.02,
+        ),
+    ),
     Row("X-09", "while the pool is closed", scenario=closing, doors=ASYNC_DOORS),
-    Row("X-10", "while queued", scenario=queued, doors=ASYNC_DOORS),
+    Row("X-10", "while queued", scenario=by_each_way(queued), doors=ASYNC_DOORS),
     Row("X-11", "as the slot is handed over", scenario=handed_over, doors=ASYNC_DOORS),
     Row("X-13", "before it starts", scenario=cancelled_before_it_starts, doors=ASYNC_DOORS),
     Row("X-14", "twice, and too late", scenario=cancelled_twice_and_late, doors=ASYNC_DOORS),

@@ -8,14 +8,28 @@ import resource
 import socket
 import tempfile
 import time
-import uuid
 
 import httpcore
 from doors import Door
 from matrix import (
-    CE, CT, EMPTY, FULL_SIZE, P0, P1, RE, RPE, UP, Answer, Case, Row, attempt, check, check_after, check_closed, check_next, fails,
+    CE,
+    CT,
+    EMPTY,
+    FULL_SIZE,
+    P1,
+    RE,
+    RPE,
+    UP,
+    Case,
+    Row,
+    attempt,
+    check,
+    check_after,
+    check_closed,
+    check_next,
+    fails,
 )
-from servers import CLOSE, RECEIVE, RST, SERVE, Server, pause
+from servers import CLOSE, RST, Server, pause
 from sockets import descriptors, held_towards
 from verdicts import judge, parametrize
 
@@ -29,7 +43,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def must_fail(door: Door, url, *errors: type[BaseException], text: str | None = None, timeout=None, **options) -> None:
+async def must_fail(
+    door: Door, url, *errors: type[BaseException], text: str | None = None, timeout=None, **options
+) -> None:
     """The request fails with one of these classes, nothing is left of it, and no socket is open."""
     pool = door.pool(**options)
     outcome = await attempt(door, pool.request("GET", url, timeout=timeout or {}))

@@ -4,12 +4,35 @@ from __future__ import annotations
 
 from doors import Door, Own
 from matrix import (
-    LEFT, LPE, P0, P1, RE, RPE, WT, Answer, Case, Difference, Either, Row,
-    attempt, check, check_after, check_closed, fails,
+    LPE,
+    P0,
+    P1,
+    RE,
+    RPE,
+    WT,
+    Answer,
+    Case,
+    Either,
+    Row,
+    attempt,
+    check,
+    check_after,
+    check_closed,
+    fails,
 )
 from routes import response
 from servers import (
-    DROP, FIN, HALF_CLOSE, RECEIVE, RECEIVE_HEAD, SERVE, STALL, Server, pause, send, wait,
+    DROP,
+    FIN,
+    HALF_CLOSE,
+    RECEIVE,
+    RECEIVE_HEAD,
+    SERVE,
+    STALL,
+    Server,
+    pause,
+    send,
+    wait,
 )
 from verdicts import judge, parametrize
 
@@ -61,7 +84,11 @@ async def each_target_byte(door: Door) -> None:
             outcome = await attempt(door, pool.request("GET", server.url(), extensions={"target": target}))
             if byte in VISIBLE:
                 check("verdict", outcome.error is None, f"{target!r}: {outcome.error!r}")
-                check("wire", server.requests[-1].target == target, f"{target!r} became {server.requests[-1].target!r}")
+                check(
+                    "wire",
+                    server.requests[-1].target == target,
+                    f"{target!r} became {server.requests[-1].target!r}",
+                )
             else:
                 count = len(server.requests)
                 wrong = fails(LPE).judge(outcome)
@@ -92,7 +119,7 @@ async def body_iterator_raises(door: Door) -> None:
         pool = door.pool()
         outcome = await attempt(door, pool.request("POST", server.url(), content=door.body(chunks())))
         check("verdict", outcome.error is mine, f"{outcome.error!r}")
-        await door.until(lambda: server.connections[0].ended)
+        await door.until(lambda: server.accepted and server.connections[0].ended)
         check("wire", not server.connections[0].raw.endswith(b"0\r\n\r\n"), "the body was terminated")
         await check_after(door, pool, server, P0)
 
@@ -156,60 +183,169 @@ def terminated_once(server: Server) -> None:
 
 
 ROWS = [
-    Row("Q-01", "CR, LF and NUL in a value", (
-        refused("crlf", **value(b"a\r\nEvil: 1")), refused("lf", **value(b"a\nb")), refused("cr", **value(b"a\rb")),
-        refused("nul", **value(b"a\x00b")),
-    )),
-    Row("Q-02", "a header name that is no token", tuple(
-        refused(name.decode("latin-1") or "empty", headers=((name, b"1"),))
-        for name in (b"a b", b"a:", b"", b"a\r\nb", b"\xe9", b"a(")
-    )),
-    Row("Q-03", "blanks around a value", (
-        refused("leading", **value(b" a")), refused("trailing", **value(b"a ")), refused("tab", **value(b"a\t")),
-    )),
-    Row("Q-04", "other control bytes in a value are sent as they are", (
-        sent("0x01", b"X-Value: a\x01b\r\n", **value(b"a\x01b")), sent("del", b"X-Value: a\x7fb\r\n", **value(b"a\x7fb")),
-    )),
-    Row("Q-05", "obs-text in a value is sent as it is", (
-        sent("", b"X-Value: " + bytes(range(0x80, 0x100)) + b"\r\n", **value(bytes(range(0x80, 0x100)))),
-    )),
-    Row("Q-06", "a method that is no token", tuple(
-        refused(repr(method), method=method) for method in (b"GET\r\n", b"GE T", b"", b"G\x00T", b"G\xe9T")
-    )),
+    Row(
+        "Q-01",
+        "CR, LF and NUL in a value",
+        (
+            refused("crlf", **value(b"a\r\nEvil: 1")),
+            refused("lf", **value(b"a\nb")),
+            refused("cr", **value(b"a\rb")),
+            refused("nul", **value(b"a\x00b")),
+        ),
+    ),
+    Row(
+        "Q-02",
+        "a header name that is no token",
+        tuple(
+            refused(name.decode("latin-1") or "empty", headers=((name, b"1"),))
+            for name in (b"a b", b"a:", b"", b"a\r\nb", b"\xe9", b"a(")
+        ),
+    ),
+    Row(
+        "Q-03",
+        "blanks around a value",
+        (
+            refused("leading", **value(b" a")),
+            refused("trailing", **value(b"a ")),
+            refused("tab", **value(b"a\t")),
+        ),
+    ),
+    Row(
+        "Q-04",
+        "other control bytes in a value are sent as they are",
+        (
+            sent("0x01", b"X-Value: a\x01b\r\n", **value(b"a\x01b")),
+            sent("del", b"X-Value: a\x7fb\r\n", **value(b"a\x7fb")),
+        ),
+    ),
+    Row(
+        "Q-05",
+        "obs-text in a value is sent as it is",
+        (sent("", b"X-Value: " + bytes(range(0x80, 0x100)) + b"\r\n", **value(bytes(range(0x80, 0x100)))),),
+    ),
+    Row(
+        "Q-06",
+        "a method that is no token",
+        tuple(
+            refused(repr(method), method=method)
+            for method in (b"GET\r\n", b"GE T", b"", b"G\x00T", b"G\xe9T")
+        ),
+    ),
     Row("Q-07", "any byte in a target", scenario=each_target_byte),
     Row("Q-09", "two Host headers", (refused("", headers=((b"host", b"other"),)),)),
-    Row("Q-10", "a method is sent as it is", (
-        sent("lower", b"get / HTTP/1.1\r\n", method=b"get"), sent("custom", b"BREW / HTTP/1.1\r\n", method=b"BREW"),
-    )),
-    Row("Q-11", "an early 413 is returned, not the failed upload", (
-        Case(Answer(413), [RECEIVE_HEAD, send(TOO_LARGE), HALF_CLOSE, STALL], label="drained", method="POST", content=BIG,
-             headers=((b"Content-Length", b"%d" % len(BIG)),)),
-        # The reset that the unread upload provokes may overtake the answer.
-        Case(Either((Answer(413), fails(RE, RPE))), [RECEIVE_HEAD, send(TOO_LARGE), pause(0.05), DROP],
-             label="closed", method="POST", content=BIG, headers=((b"Content-Length", b"%d" % len(BIG)),)),
-    )),
-    Row("Q-12", "a 413 from a peer that stops reading", (
-        Case(Either((Answer(413), fails(WT))), lambda gate: [RECEIVE_HEAD, send(TOO_LARGE), wait(gate), STALL],
-             method="POST", content=BIG, headers=((b"Content-Length", b"%d" % len(BIG)),), timeout={"write": 0.2}),
-    )),
-    Row("Q-13", "a body that does not fit its Content-Length", (
-        Case(fails(LPE), [RECEIVE, STALL], label="shorter", method="POST", content=iterated(b"abc"),
-             headers=((b"Content-Length", b"10"),)),
-        Case(fails(LPE), [RECEIVE, STALL], label="longer", method="POST", content=iterated(b"abc", b"def"),
-             headers=((b"Content-Length", b"4"),)),
-        Case(fails(LPE), [RECEIVE, STALL], label="bytes", method="POST", content=b"abc",
-             headers=((b"Content-Length", b"10"),)),
-    )),
-    Row("Q-14", "Transfer-Encoding and Content-Length are never sent together", (
-        Case(Answer(), [SERVE], P1, method="POST", content=iterated(b"body"), wire=only_transfer_encoding,
-             headers=((b"Content-Length", b"4"), (b"Transfer-Encoding", b"chunked"))),
-    )),
+    Row(
+        "Q-10",
+        "a method is sent as it is",
+        (
+            sent("lower", b"get / HTTP/1.1\r\n", method=b"get"),
+            sent("custom", b"BREW / HTTP/1.1\r\n", method=b"BREW"),
+        ),
+    ),
+    Row(
+        "Q-11",
+        "an early 413 is returned, not the failed upload",
+        (
+            Case(
+                Answer(413),
+                [RECEIVE_HEAD, send(TOO_LARGE), HALF_CLOSE, STALL],
+                label="drained",
+                method="POST",
+                content=BIG,
+                headers=((b"Content-Length", b"%d" % len(BIG)),),
+            ),
+            # The reset that the unread upload provokes may overtake the answer.
+            Case(
+                Either((Answer(413), fails(RE, RPE))),
+                [RECEIVE_HEAD, send(TOO_LARGE), pause(0.05), DROP],
+                label="closed",
+                method="POST",
+                content=BIG,
+                headers=((b"Content-Length", b"%d" % len(BIG)),),
+            ),
+        ),
+    ),
+    Row(
+        "Q-12",
+        "a 413 from a peer that stops reading",
+        (
+            Case(
+                Either((Answer(413), fails(WT))),
+                lambda gate: [RECEIVE_HEAD, send(TOO_LARGE), wait(gate), STALL],
+                method="POST",
+                content=BIG,
+                headers=((b"Content-Length", b"%d" % len(BIG)),),
+                timeout={"write": 0.2},
+            ),
+        ),
+    ),
+    Row(
+        "Q-13",
+        "a body that does not fit its Content-Length",
+        (
+            Case(
+                fails(LPE),
+                [RECEIVE, STALL],
+                label="shorter",
+                method="POST",
+                content=iterated(b"abc"),
+                headers=((b"Content-Length", b"10"),),
+            ),
+            Case(
+                fails(LPE),
+                [RECEIVE, STALL],
+                label="longer",
+                method="POST",
+                content=iterated(b"abc", b"def"),
+                headers=((b"Content-Length", b"4"),),
+            ),
+            Case(
+                fails(LPE),
+                [RECEIVE, STALL],
+                label="bytes",
+                method="POST",
+                content=b"abc",
+                headers=((b"Content-Length", b"10"),),
+            ),
+        ),
+    ),
+    Row(
+        "Q-14",
+        "Transfer-Encoding and Content-Length are never sent together",
+        (
+            Case(
+                Answer(),
+                [SERVE],
+                P1,
+                method="POST",
+                content=iterated(b"body"),
+                wire=only_transfer_encoding,
+                headers=((b"Content-Length", b"4"), (b"Transfer-Encoding", b"chunked")),
+            ),
+        ),
+    ),
     Row("Q-15", "no header of another request", scenario=no_header_of_another_request),
     Row("Q-16", "the body iterator raises", scenario=body_iterator_raises),
-    Row("Q-17", "the body iterator blocks and is cancelled", scenario=body_iterator_blocks, doors=("asyncio", "uvloop", "trio")),
-    Row("Q-18", "empty chunks do not end a chunked body", (
-        Case(Answer(), [SERVE], P1, method="POST", content=iterated(b"", b"a", b"", b"b", b""), wire=terminated_once),
-    ), scenario=body_of_wrong_type),
+    Row(
+        "Q-17",
+        "the body iterator blocks and is cancelled",
+        scenario=body_iterator_blocks,
+        doors=("asyncio", "uvloop", "trio"),
+    ),
+    Row(
+        "Q-18",
+        "empty chunks do not end a chunked body",
+        (
+            Case(
+                Answer(),
+                [SERVE],
+                P1,
+                method="POST",
+                content=iterated(b"", b"a", b"", b"b", b""),
+                wire=terminated_once,
+            ),
+        ),
+        scenario=body_of_wrong_type,
+    ),
     Row("Q-19", "a one-shot iterator is never replayed", scenario=iterator_is_not_replayed),
 ]
 

@@ -6,10 +6,25 @@ import random
 
 from doors import Door
 from matrix import (
-    CE, FULL_SIZE, P0, PX, RE, RPE, RT, WE, Answer, Case, Row, attempt, check, check_after, check_closed, check_next, fails,
+    CE,
+    FULL_SIZE,
+    P0,
+    PX,
+    RE,
+    RPE,
+    RT,
+    Answer,
+    Case,
+    Row,
+    attempt,
+    check,
+    check_after,
+    check_closed,
+    check_next,
+    fails,
 )
 from routes import response
-from servers import CLOSE, FIN, RECEIVE, RST, SERVE, STALL, Server, pause, send
+from servers import CLOSE, FIN, RECEIVE, RST, STALL, Server, pause, send
 from verdicts import judge, parametrize
 
 OK = response(b"ok")
@@ -29,7 +44,9 @@ def ends_on_second_request(step, error: type[BaseException]):
             with Server([[RECEIVE, send(OK), RECEIVE, step]]) as server:
                 pool = door.pool()
                 await pool.request("GET", server.url())
-                outcome = await attempt(door, pool.request(method, server.url(), headers={"Content-Length": "0"}))
+                outcome = await attempt(
+                    door, pool.request(method, server.url(), headers={"Content-Length": "0"})
+                )
                 wrong = fails(error).judge(outcome)
                 check("verdict", wrong is None, f"{method}: {wrong}")
                 check("wire", (server.accepted, len(server.requests)) == (1, 2), f"{method} was sent again")
@@ -105,7 +122,7 @@ async def new_connection_always_reset(door: Door) -> None:
             # A RST that arrives before the write is consumed by it; what is left to read is an end.
             wrong = fails(RE, RPE).judge(outcome)
             check("verdict", wrong is None, str(wrong))
-            await door.until(lambda: server.accepted >= number)
+            await door.until(lambda number=number: server.accepted >= number)
             check("wire", server.accepted == number, f"{server.accepted} dials for {number} requests")
         await check_closed(door, pool, server)
 
@@ -152,17 +169,33 @@ async def read_but_not_closed(door: Door) -> None:
 ROWS = [
     Row("K-01", "FIN while idle", (dies_idle("", FIN),)),
     Row("K-02", "RST while idle", (dies_idle("", RST),)),
-    Row("K-03", "bytes that nobody asked for while idle", (dies_idle("bytes", send(b"x")), dies_idle("answer", send(OK)))),
+    Row(
+        "K-03",
+        "bytes that nobody asked for while idle",
+        (dies_idle("bytes", send(b"x")), dies_idle("answer", send(OK))),
+    ),
     Row("K-04", "an expired connection is not used", scenario=expiry_passes),
-    Row("K-05", "FIN after a second request is an error, never a retry", scenario=ends_on_second_request(FIN, RPE)),
-    Row("K-06", "RST after a second request is an error, never a retry", scenario=ends_on_second_request(RST, RE)),
+    Row(
+        "K-05",
+        "FIN after a second request is an error, never a retry",
+        scenario=ends_on_second_request(FIN, RPE),
+    ),
+    Row(
+        "K-06",
+        "RST after a second request is an error, never a retry",
+        scenario=ends_on_second_request(RST, RE),
+    ),
     Row("K-08", "a POST that meets a FIN is delivered at most once", scenario=post_meets_a_late_fin),
     Row("K-09", "the keep-alive limit counts idle connections", scenario=one_idle_connection_is_kept),
     Row("K-10", "two names of one address never share a connection", scenario=two_names_never_share),
     Row("K-11", "two schemes never share a connection", scenario=two_schemes_never_share),
     Row("K-12", "a new connection that is reset is dialled once", scenario=new_connection_always_reset),
     Row("K-13", "a restarted server is found again at once", scenario=server_restarts),
-    Row("K-14", "each stale connection costs one read timeout", scenario=stale_connections_cost_one_timeout_each),
+    Row(
+        "K-14",
+        "each stale connection costs one read timeout",
+        scenario=stale_connections_cost_one_timeout_each,
+    ),
     Row("K-15", "a response that was read holds its slot until close", scenario=read_but_not_closed),
 ]
 

@@ -7,10 +7,25 @@ import threading
 import time
 
 import httpcore
-from doors import Door, Pool
+from doors import Door
 from matrix import (
-    EMPTY, LEFT, P0, P1, PT, RT, WT, Answer, Case, Either, Row, attempt, check, check_after, check_closed, check_next, fails,
+    LEFT,
+    P0,
+    P1,
+    PT,
+    RT,
+    WT,
+    Answer,
+    Case,
+    Either,
+    Row,
+    attempt,
+    check,
+    check_after,
+    check_closed,
+    fails,
 )
+from pools import Pool
 from routes import response
 from servers import RECEIVE, RECEIVE_HEAD, SERVE, STALL, Server, drip, flood, pause, send, sip, wait
 from verdicts import judge, parametrize
@@ -57,7 +72,9 @@ async def peer_never_reads(door: Door) -> None:
         with Server([[RECEIVE_HEAD, wait(gate), STALL]]) as server:
             gate.clear()
             pool = door.pool()
-            outcome = await attempt(door, pool.request("POST", server.url(), content=content, timeout={"write": 0.2}))
+            outcome = await attempt(
+                door, pool.request("POST", server.url(), content=content, timeout={"write": 0.2})
+            )
             gate.set()
             wrong = fails(WT).judge(outcome)
             check("verdict", wrong is None, str(wrong))
@@ -78,7 +95,9 @@ async def peer_reads_slowly(door: Door) -> None:
         pool = door.pool()
         started = time.monotonic()
         content = door.body(_pieces(b"x" * SMALL_BUFFER, size // SMALL_BUFFER))
-        outcome = await attempt(door, pool.request("POST", server.url(), content=content, timeout={"write": timeout}))
+        outcome = await attempt(
+            door, pool.request("POST", server.url(), content=content, timeout={"write": timeout})
+        )
         check("verdict", outcome.error is None, f"{outcome.error!r}")
         check("verdict", time.monotonic() - started > timeout, "the server was not slow; this proves nothing")
         await check_closed(door, pool, server)
@@ -91,13 +110,18 @@ async def odd_timeouts(door: Door) -> None:
         pool = door.pool()
         for timeout in (*whole, {}, {"read": 1.0}, {"pool": None, "unknown": 7}):
             request = httpcore.Request(
-                "POST", server.url("/echo"), headers=[("Host", "x"), ("Content-Length", "1"), ("Connection", "close")],
-                content=b"x", extensions={"timeout": timeout},
+                "POST",
+                server.url("/echo"),
+                headers=[("Host", "x"), ("Content-Length", "1"), ("Connection", "close")],
+                content=b"x",
+                extensions={"timeout": timeout},
             )
             outcome = await attempt(door, _exchange(pool, request))
             check("foreign", not door.foreign, f"{timeout}: {door.foreign!r}")
             check("verdict", outcome.value == b"x", f"{timeout}: {outcome.error!r}")
-        outcome = await attempt(door, _exchange(pool, httpcore.Request("GET", server.url(), headers={"Host": "x"})))
+        outcome = await attempt(
+            door, _exchange(pool, httpcore.Request("GET", server.url(), headers={"Host": "x"}))
+        )
         check("verdict", outcome.value == b"ok", f"no timeouts at all: {outcome.error!r}")
         await check_after(door, pool, server, P1)
 
@@ -111,7 +135,11 @@ async def slow_reader(door: Door) -> None:
     """Of a body that nobody reads, at most 1 MiB is kept beside the kernel's buffers."""
     options = [(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)]
     total = 64 * MEGABYTE
-    script = [RECEIVE, send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % total), flood(b"x" * 4096, total // 4096)]
+    script = [
+        RECEIVE,
+        send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % total),
+        flood(b"x" * 4096, total // 4096),
+    ]
     with Server([script]) as server:
         pool = door.pool(socket_options=options)
         server.send_buffer = SMALL_BUFFER
@@ -164,7 +192,10 @@ async def timeout_meets_last_byte(door: Door) -> None:
     """Whichever wins, nothing is left and the next request is right."""
     timeout = 0.02
     rounds = 20
-    scripts = [[RECEIVE, send(OK[:-1]), pause(timeout + 0.0005 * (number - rounds // 2)), send(b"k"), SERVE] for number in range(rounds)]
+    scripts = [
+        [RECEIVE, send(OK[:-1]), pause(timeout + 0.0005 * (number - rounds // 2)), send(b"k"), SERVE]
+        for number in range(rounds)
+    ]
     for script in scripts:
         with Server([script]) as server:
             pool = door.pool()
@@ -177,9 +208,11 @@ async def timeout_meets_last_byte(door: Door) -> None:
 ROWS = [
     Row("O-01", "the pool timeout", scenario=slot_is_held),
     Row("O-02", "a pool timeout of 0", scenario=no_time_to_wait),
-    Row("O-04", "the read timeout counts each gap", (
-        Case(Answer(body=b"ok"), [RECEIVE, drip(OK, 0.05, 4), SERVE], P1, timeout={"read": 0.3}),
-    )),
+    Row(
+        "O-04",
+        "the read timeout counts each gap",
+        (Case(Answer(body=b"ok"), [RECEIVE, drip(OK, 0.05, 4), SERVE], P1, timeout={"read": 0.3}),),
+    ),
     Row("O-05", "the write timeout", scenario=peer_never_reads),
     Row("O-06", "the write timeout counts each write", scenario=peer_reads_slowly),
     Row("O-07", "None, infinity, whole numbers, missing keys", scenario=odd_timeouts),

@@ -27,14 +27,19 @@ ENTRIES: list[dict[str, Any]] = tomllib.loads(_FILE.read_text("utf-8")).get("dif
 def parametrize(rows: list[Row]) -> pytest.MarkDecorator:
     """One test per row and door: `test_row[H-03-trio]`."""
     return pytest.mark.parametrize(
-        ("row", "door"), [pytest.param(row, door, id=f"{row.id}-{door}") for row in rows for door in row.doors]
+        ("row", "door"),
+        [pytest.param(row, door, id=f"{row.id}-{door}") for row in rows for door in row.doors],
     )
 
 
 def judge(row: Row, door: str, engine: str) -> None:
     seen = _run(row, door, engine)
     listed = _listed(row, door) if engine == HTTPCORE else {}
-    unlisted = [f"{label or row.id}: {found}" for label, found in seen.items() if not _allows(listed.get(label), found)]
+    unlisted = [
+        f"{label or row.id}: {found}"
+        for label, found in seen.items()
+        if not _allows(listed.get(label), found)
+    ]
     if unlisted:
         pytest.fail(f"{row.id} {row.rule}\n" + "\n".join(unlisted), pytrace=False)
     stale = [label for label, entry in listed.items() if label not in seen and not entry.get("sometimes")]
