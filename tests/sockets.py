@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 
 def held_towards(port: int) -> int:
@@ -26,3 +27,21 @@ def descriptors() -> list[str]:
         except OSError:
             continue  # closed since it was listed, as is the listing's own
     return targets
+
+
+def connected_to(port: int) -> socket.socket:
+    """A second handle on this process's socket whose peer is `port`, for `getsockopt`."""
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            if not os.readlink(f"/proc/self/fd/{number}").startswith("socket:"):
+                continue
+            sock = socket.socket(fileno=os.dup(int(number)))
+        except OSError:
+            continue  # closed since it was listed
+        try:
+            if sock.getpeername()[1] == port:
+                return sock
+        except (OSError, IndexError):
+            pass  # not connected, or no TCP
+        sock.close()
+    raise AssertionError(f"no socket of this process is connected to port {port}")

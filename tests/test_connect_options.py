@@ -1,13 +1,13 @@
-"""How a connection is made: local address, socket options, Unix sockets, retries, addresses of the stream."""
+"""How a connection is made: local address, socket options, Unix sockets."""
 
 from __future__ import annotations
 
 import socket
 
-import httpcore
 import pytest
 from doors import ALL_DOORS, Door
 from servers import Server
+from sockets import connected_to
 from test_pool_limits import through
 
 pytestmark = pytest.mark.parametrize("door", ALL_DOORS)
@@ -20,8 +20,6 @@ def test_local_address(door: str, engine: str) -> None:
         with Server() as server:
             pool = door.pool(local_address="127.0.0.9")
             stream = await pool.open("GET", server.url())
-            addresses = stream.extensions["network_stream"]
-            assert addresses.get_extra_info("client_addr")[0] == "127.0.0.9"
             assert server.connections[0].sock.getpeername()[0] == "127.0.0.9"
             await stream.close()
 
@@ -39,10 +37,10 @@ def test_socket_options(door: str, engine: str) -> None:
             ]
             pool = door.pool(socket_options=options)
             stream = await pool.open("GET", server.url())
-            sock = stream.extensions["network_stream"].get_extra_info("socket")
-            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 77
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+            with connected_to(server.port) as sock:
+                assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 77
+                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
             await stream.close()
 
     through(door, engine, scenario)
@@ -63,44 +61,5 @@ def test_unix_socket(door: str, engine: str) -> None:
             assert pool.counts == "0 active, 0 queued | 0 active, 2 idle"
             await pool.close()
             assert await door.until(lambda: not server.open_connections())
-
-    through(door, engine, scenario)
-
-
-def test_no_retries_by_default(door: str, engine: str) -> None:
-    """A refused connection is one attempt, and `retries` counts those that come on top."""
-    attempts: list[str] = []
-
-    async def scenario(door: Door) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            url = f"http://127.0.0.1:{probe.getsockname()[1]}/"
-            for retries, expected in ((0, 1), (1, 2)):
-                attempts.clear()
-
-                def trace(name: str, info: object) -> None:
-                    if name == "connection.connect_tcp.started":
-                        attempts.append(name)
-
-                pool = door.pool(retries=retries)
-                with pytest.raises(httpcore.ConnectError):
-                    await pool.request("GET", url, extensions={"trace": door.callback(trace)})
-                assert len(attempts) == expected
-
-    through(door, engine, scenario)
-
-
-def test_addresses_of_the_network_stream(door: str, engine: str) -> None:
-    """Both ends are tuples of host and port; what is unknown is None."""
-
-    async def scenario(door: Door) -> None:
-        with Server() as server:
-            stream = await door.pool().open("GET", server.url())
-            network_stream = stream.extensions["network_stream"]
-            assert network_stream.get_extra_info("server_addr") == ("127.0.0.1", server.port)
-            assert network_stream.get_extra_info("client_addr") == server.connections[0].sock.getpeername()
-            assert network_stream.get_extra_info("ssl_object") is None
-            assert network_stream.get_extra_info("no such thing") is None
-            await stream.close()
 
     through(door, engine, scenario)

@@ -60,7 +60,6 @@ pub struct Http1<S: NetworkStream> {
 
 /// What there is of the exchange on a connection.
 struct InFlight<S: NetworkStream> {
-    is_head: bool,
     /// Both sides allow another exchange after this one.
     keeps_alive: bool,
     response: Option<Pin<Box<dyn Future<Output = Sent<S>> + Send>>>,
@@ -138,10 +137,9 @@ impl<S: NetworkStream> Http1<S> {
         {
             let mut wire = self.wire.lock();
             wire.outgoing = outgoing;
-            wire.arm(synthetic, head.text);
+            wire.arm(synthetic, head.text, head.is_head);
         }
         self.exchange = Some(InFlight {
-            is_head: head.is_head,
             keeps_alive: !head.closes,
             response: Some(Box::pin(self.sender.try_send_request(request))),
             body: None,
@@ -258,7 +256,7 @@ impl<S: NetworkStream> Http1<S> {
         let Some(exchange) = &mut self.exchange else {
             return Err(misuse());
         };
-        let head = self.wire.lock().recorder.take(exchange.is_head)?;
+        let head = self.wire.lock().recorder.take()?;
         if head.status != response.status().as_u16() {
             return Err(Error::message(
                 Kind::RemoteProtocol,
@@ -289,6 +287,12 @@ impl<S: NetworkStream> Http1<S> {
     }
 
     fn poll_frame(&mut self) -> Poll<Result<Option<Bytes>>> {
+        if self.wire.lock().recorder.is_body_illegal() {
+            return Poll::Ready(Err(Error::message(
+                Kind::RemoteProtocol,
+                "illegal chunk header: its size has too many digits",
+            )));
+        }
         loop {
             let Some(exchange) = &mut self.exchange else {
                 return Poll::Ready(Err(misuse()));

@@ -99,7 +99,7 @@ impl<S> Wire<S> {
     }
 
     /// Puts `head` in place of the synthetic head that hyper is going to write.
-    pub(super) fn arm(&mut self, synthetic: Bytes, head: Bytes) {
+    pub(super) fn arm(&mut self, synthetic: Bytes, head: Bytes, is_head: bool) {
         debug_assert!(self.is_at_rest(), "guards 2 and 3");
         self.phase = Phase::Armed(Armed {
             synthetic,
@@ -107,7 +107,7 @@ impl<S> Wire<S> {
             written: 0,
         });
         self.clean = false;
-        self.recorder.start();
+        self.recorder.start(is_head);
     }
 
     /// The exchange is over and its connection can serve another one.

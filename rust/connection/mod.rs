@@ -1,11 +1,12 @@
 //! Connection: HTTP/1.1 over a connected stream.
 //!
 //! `http1` drives hyper; `io` is the socket as hyper sees it; `head` and `response` are the bytes of heads,
-//! which are ours and not hyper's; `body` is what hyper pulls; `gate` keeps the driving task from waking
+//! which are ours and not hyper's; `chunks` watches the framing beside hyper; `body` is what hyper pulls; `gate` keeps the driving task from waking
 //! itself. Nothing here knows pools, timers or Python. What `exchange` uses is small enough (`Http1` and the
 //! two heads) for another codec to take its place.
 
 mod body;
+mod chunks;
 mod gate;
 mod head;
 mod http1;

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
+use super::chunks::Chunks;
 use super::head::{content_length, has_token};
 use crate::error::{Error, Kind, Result};
 
@@ -86,30 +87,34 @@ pub(super) struct Recorder {
     text: BytesMut,
     /// How much of `text` has been looked at; always behind a line end.
     seen: usize,
+    answers_head: bool,
     state: Recording,
+    chunks: Chunks,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 enum Recording {
     #[default]
     Off,
     On,
-    Complete,
+    Complete(Result<ResponseHead>),
     /// Larger than [`MAX_HEAD`]. hyper says so as well.
     Overflown,
 }
 
 impl Recorder {
-    /// Starts anew.
-    pub(super) fn start(&mut self) {
+    /// Starts anew, for the answer to a HEAD request or to any other.
+    pub(super) fn start(&mut self, answers_head: bool) {
         self.text.clear();
         self.seen = 0;
+        self.answers_head = answers_head;
         self.state = Recording::On;
+        self.chunks = Chunks::default();
     }
 
     /// Takes what was read from the socket.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
-        while self.state == Recording::On && !bytes.is_empty() {
+        while matches!(self.state, Recording::On) && !bytes.is_empty() {
             let line = bytes.iter().position(|byte| *byte == b'\n');
             let (taken, rest) = bytes.split_at(line.map_or(bytes.len(), |end| end + 1));
             bytes = rest;
@@ -122,6 +127,7 @@ impl Recorder {
                 self.end_line();
             }
         }
+        self.chunks.feed(bytes);
     }
 
     fn end_line(&mut self) {
@@ -136,7 +142,11 @@ impl Recorder {
             self.text.clear();
             self.seen = 0;
         } else {
-            self.state = Recording::Complete;
+            let head = read(self.text.split().freeze(), self.answers_head);
+            if matches!(&head, Ok(head) if head.framing == BodyFraming::Chunked) {
+                self.chunks.start();
+            }
+            self.state = Recording::Complete(head);
         }
     }
 
@@ -145,12 +155,16 @@ impl Recorder {
     /// # Errors
     ///
     /// `RemoteProtocol` for what h11 refuses and hyper does not.
-    pub(super) fn take(&mut self, answers_head: bool) -> Result<ResponseHead> {
-        if self.state != Recording::Complete {
-            return Err(disagreement());
+    pub(super) fn take(&mut self) -> Result<ResponseHead> {
+        match std::mem::take(&mut self.state) {
+            Recording::Complete(head) => head,
+            Recording::Off | Recording::On | Recording::Overflown => Err(disagreement()),
         }
-        self.state = Recording::Off;
-        read(self.text.split().freeze(), answers_head)
+    }
+
+    /// Whether the framing of the body breaks a rule that hyper does not have.
+    pub(super) fn is_body_illegal(&self) -> bool {
+        self.chunks.is_illegal()
     }
 }
 
