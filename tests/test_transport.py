@@ -81,7 +81,7 @@ def test_proxy_settings_keep_their_class() -> None:
 @pytest.mark.parametrize(
     ("timeout", "path", "expected"),
     [
-        (httpx.Timeout(5, read=0.05), "/hang", httpx.ReadTimeout),
+        (httpx.Timeout(5, read=0.05), "/wait?gap=1", httpx.ReadTimeout),
         (httpx.Timeout(5, pool=0.05), "/", httpx.PoolTimeout),
     ],
 )

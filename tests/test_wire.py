@@ -122,7 +122,8 @@ def test_responses_are_those_of_httpcore(door: str, engine: str, name: str) -> N
     assert (reply.status, reply.headers, reply.body) == (expected.status, expected.headers, expected.body)
     for key in ("http_version", "reason_phrase"):
         assert reply.extensions[key] == expected.extensions[key]
-    assert sorted(reply.extensions) == sorted(expected.extensions)
+    # docs/differences: the engine's responses have no network stream yet.
+    assert {*reply.extensions, "network_stream"} == set(expected.extensions)
 
 
 @pytest.mark.parametrize("door", ALL_DOORS)
