@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use crate::connect::{Connector, Stream};
-use crate::connection::{Framing, Http1, ResponseHead};
+use crate::connection::{Http1, RequestHead, ResponseHead};
 use crate::error::{Error, Kind, Result};
 use crate::pool::{Acquire, Lease, Pool};
 use crate::request::{Request, RequestBody};
@@ -118,7 +118,7 @@ impl std::fmt::Debug for Step {
 /// What still has to be handed to the connection.
 #[derive(Debug)]
 struct Outgoing {
-    head: crate::connection::RequestHead,
+    head: RequestHead,
     body: RequestBody,
 }
 
@@ -355,13 +355,6 @@ impl Exchange {
             }
         }
     }
-}
-
-/// Whether a request with this framing may have a body that is pushed.
-///
-/// Without Content-Length or Transfer-Encoding there is no body, and any byte of one is an error.
-pub fn allows_body(framing: Framing) -> bool {
-    !matches!(framing, Framing::None)
 }
 
 /// A step was asked for out of order, or after an error.

@@ -1,136 +1,166 @@
-//! Outgoing: the request body as hyper pulls it and as the exchange pushes it.
+//! The request body on its way to hyper: pushed at one end, pulled by hyper at the other.
 //!
-//! The exchange owns the bytes and counts them against Content-Length; hyper only frames them. hyper's
-//! own ways with a body that does not fit are to cut it or to pad nothing, both silently.
+//! Counts what is pushed against the head's framing, before hyper sees it: hyper cuts a long body
+//! silently and aborts on a short one. Knows how many bytes each chunk takes on the wire. No I/O.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use parking_lot::Mutex;
 
-use super::head::Framing;
-use super::io::Wire;
+use super::framing::Framing;
 use crate::error::{Error, Kind, Result};
 
-/// What is to be sent of the body.
+/// `0\r\n\r\n`: the end of a chunked body without trailers.
+const LAST_CHUNK: u64 = 5;
+/// The two line ends around a chunk's data.
+const CHUNK_LINE_ENDS: u64 = 4;
+
 #[derive(Debug, Default)]
-pub(super) struct Outgoing {
-    /// Handed over by the exchange, not yet taken by hyper. Never empty.
-    chunk: Option<Bytes>,
-    /// No more will be handed over.
-    ended: bool,
-    /// Of a sized body, what has not been handed over yet.
-    remaining: Option<u64>,
-    /// hyper has let go of the body: it has all of it.
-    pub(super) released: bool,
+struct Queue {
+    chunks: VecDeque<Bytes>,
+    finished: bool,
 }
 
-impl Outgoing {
-    pub(super) fn new(framing: Framing) -> Self {
-        Self {
-            chunk: None,
-            ended: false,
-            remaining: match framing {
-                Framing::None => Some(0),
-                Framing::ContentLength(length) => Some(length),
-                Framing::Chunked => None,
-            },
-            released: false,
-        }
-    }
+/// The end that hyper pulls from. `None` inside: there is no body, and hyper is told so at once.
+#[derive(Debug)]
+pub(super) struct OutgoingBody {
+    queue: Option<Arc<Mutex<Queue>>>,
+    framing: Framing,
+}
 
-    /// One more chunk; the former one must have been taken.
-    pub(super) fn push(&mut self, chunk: Bytes) -> Result<()> {
+/// The end that is pushed to.
+#[derive(Debug)]
+pub(super) struct BodySender {
+    queue: Option<Arc<Mutex<Queue>>>,
+    framing: Framing,
+    /// What a Content-Length still promises.
+    missing: u64,
+    finished: bool,
+}
+
+/// Both ends of the body of one request.
+pub(super) fn channel(framing: Framing) -> (BodySender, OutgoingBody) {
+    let missing = match framing {
+        Framing::ContentLength(length) => length,
+        Framing::None | Framing::Chunked => 0,
+    };
+    // An empty chunked body is one still: it has an end that must be written.
+    let queue = (missing > 0 || framing == Framing::Chunked).then(Arc::default);
+    let sender = BodySender {
+        queue: queue.clone(),
+        framing,
+        missing,
+        finished: false,
+    };
+    (sender, OutgoingBody { queue, framing })
+}
+
+impl BodySender {
+    /// Hands over a chunk; returns how many bytes it takes on the wire.
+    ///
+    /// # Errors
+    ///
+    /// `LocalProtocol` when it is more than the head promised.
+    pub(super) fn push(&mut self, chunk: Bytes) -> Result<u64> {
+        // An empty chunk would read as the end of a chunked body.
         if chunk.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        if let Some(remaining) = &mut self.remaining {
-            *remaining = remaining.checked_sub(chunk.len() as u64).ok_or_else(|| {
-                Error::message(
-                    Kind::LocalProtocol,
-                    "Too much data for declared Content-Length",
-                )
-            })?;
+        let length = chunk.len() as u64;
+        let size = match self.framing {
+            _ if self.finished => return Err(too_much()),
+            Framing::Chunked => chunk_size_digits(length) + CHUNK_LINE_ENDS + length,
+            Framing::None | Framing::ContentLength(_) => {
+                self.missing = self.missing.checked_sub(length).ok_or_else(too_much)?;
+                length
+            }
+        };
+        if let Some(queue) = &self.queue {
+            queue.lock().chunks.push_back(chunk);
         }
-        debug_assert!(
-            self.chunk.is_none(),
-            "the exchange waits until a chunk is sent"
-        );
-        self.chunk = Some(chunk);
-        Ok(())
+        Ok(size)
     }
 
-    pub(super) fn end(&mut self) -> Result<()> {
-        if self.remaining.is_some_and(|remaining| remaining > 0) {
+    /// Ends the body; returns how many bytes its end takes on the wire.
+    ///
+    /// # Errors
+    ///
+    /// `LocalProtocol` when it is less than the head promised.
+    pub(super) fn finish(&mut self) -> Result<u64> {
+        if self.missing > 0 {
             return Err(Error::message(
                 Kind::LocalProtocol,
                 "Too little data for declared Content-Length",
             ));
         }
-        self.ended = true;
-        Ok(())
+        if std::mem::replace(&mut self.finished, true) {
+            return Ok(0);
+        }
+        if let Some(queue) = &self.queue {
+            queue.lock().finished = true;
+        }
+        Ok(if self.framing == Framing::Chunked {
+            LAST_CHUNK
+        } else {
+            0
+        })
     }
 
-    /// Whether hyper has taken all that it can have by now.
-    pub(super) fn is_taken(&self) -> bool {
-        self.chunk.is_none() && (self.released || !self.ended)
+    /// Whether nothing is left to push.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished || self.framing != Framing::Chunked && self.missing == 0
     }
 
-    fn is_sized(&self) -> bool {
-        self.remaining.is_some()
+    /// Nobody pulls any more: what is queued and what is still pushed is counted and dropped.
+    pub(super) fn discard(&mut self) {
+        self.queue = None;
     }
 }
 
-/// hyper's half of an [`Outgoing`].
-///
-/// # Drop
-///
-/// hyper drops it when it has all of the body, or when it has given up on it.
-#[derive(Debug)]
-pub(super) struct HyperBody<S>(pub(super) Arc<Mutex<Wire<S>>>);
+fn too_much() -> Error {
+    Error::message(
+        Kind::LocalProtocol,
+        "Too much data for declared Content-Length",
+    )
+}
 
-impl<S> Body for HyperBody<S> {
+fn chunk_size_digits(length: u64) -> u64 {
+    u64::from(u64::BITS - length.leading_zeros()).div_ceil(4)
+}
+
+impl Body for OutgoingBody {
     type Data = Bytes;
-    /// A body does not fail: the exchange that pushes it does.
-    type Error = std::convert::Infallible;
+    type Error = Infallible;
 
+    /// No waker is kept: whoever pushes polls the connection afterwards, in the same task.
     fn poll_frame(
         self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Self::Error>>> {
-        let mut wire = self.0.lock();
-        if wire.broken {
-            // Nobody reads it any more. hyper must not think that it has ended.
-            return Poll::Pending;
-        }
-        match wire.outgoing.chunk.take() {
+        _: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
+        let Some(queue) = &self.queue else {
+            return Poll::Ready(None);
+        };
+        let mut queue = queue.lock();
+        match queue.chunks.pop_front() {
             Some(chunk) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
-            None if wire.outgoing.ended => Poll::Ready(None),
-            // The exchange drives the connection after each push; no waker is needed.
+            None if queue.finished => Poll::Ready(None),
             None => Poll::Pending,
         }
     }
 
+    /// Never true for a chunked body, not even at its end: asked before the first frame, hyper would
+    /// take it for no body and leave out `0\r\n\r\n`, and the server would wait for it for ever.
     fn is_end_stream(&self) -> bool {
-        let wire = self.0.lock();
-        let outgoing = &wire.outgoing;
-        // Before its head is out a chunked body has not ended even if it is empty: hyper would take the
-        // chunked framing back, and the peer would wait for the last chunk for ever.
-        let may_end = outgoing.is_sized() || wire.is_head_out();
-        may_end && outgoing.ended && outgoing.chunk.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        // The synthetic head has the framing; hyper looks there first.
-        SizeHint::default()
-    }
-}
-
-impl<S> Drop for HyperBody<S> {
-    fn drop(&mut self) {
-        self.0.lock().outgoing.released = true;
+        let Some(queue) = &self.queue else {
+            return true;
+        };
+        let queue = queue.lock();
+        self.framing != Framing::Chunked && queue.finished && queue.chunks.is_empty()
     }
 }

@@ -1,56 +1,87 @@
-//! Gate: keeps a task from waking itself while it polls.
+//! Gate: the waker that hyper gets.
 //!
-//! hyper's connection and its request and body futures talk through channels, and wake each other's task
-//! when they do. Driven inline they are one task: each such wake-up would poll everything once more, for
-//! nothing. Behind the gate a wake-up that comes while the exchange polls is noted, and the exchange looks
-//! again before it goes to sleep; one that comes later wakes the task.
+//! Driven inline, hyper's connection wakes the very task that polls it (its channels lie between two
+//! halves of one task). Passed on, each such wake-up costs a turn of the runtime. The gate keeps
+//! wake-ups back while the connection is being polled, and the driver polls once more instead.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use parking_lot::Mutex;
 
 /// Nobody polls: a wake-up goes to the task.
-const OPEN: u8 = 0;
-/// The task polls: a wake-up is noted.
-const SHUT: u8 = 1;
-/// A wake-up was noted.
-const KNOCKED: u8 = 2;
+const AWAY: u8 = 0;
+/// A poll is under way: a wake-up is kept.
+const POLLING: u8 = 1;
+/// A wake-up came during the poll.
+const WOKEN: u8 = 2;
 
-/// See the module.
+/// Polls in a row before a kept wake-up goes to the task after all, so that others get their turn.
+const MAX_POLLS: usize = 3;
+
 #[derive(Debug)]
-pub(super) struct Gate {
+struct Gate {
     state: AtomicU8,
     task: Mutex<Option<Waker>>,
 }
 
-impl Gate {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            state: AtomicU8::new(OPEN),
+/// The driver's side of the gate.
+#[derive(Debug)]
+pub(super) struct Gatekeeper {
+    gate: Arc<Gate>,
+    waker: Waker,
+}
+
+impl Gatekeeper {
+    pub(super) fn new() -> Self {
+        let gate = Arc::new(Gate {
+            state: AtomicU8::new(AWAY),
             task: Mutex::new(None),
-        })
-    }
-
-    /// The task begins to poll.
-    pub(super) fn shut(&self, task: &Waker) {
-        let mut known = self.task.lock();
-        if !known.as_ref().is_some_and(|known| known.will_wake(task)) {
-            *known = Some(task.clone());
+        });
+        Self {
+            waker: Waker::from(Arc::clone(&gate)),
+            gate,
         }
-        self.state.store(SHUT, Ordering::Release);
     }
 
-    /// The task has polled. Returns whether somebody has knocked meanwhile: then it has to look again, or
-    /// to wake itself.
-    pub(super) fn open(&self) -> bool {
-        self.state.swap(OPEN, Ordering::AcqRel) == KNOCKED
+    /// The waker that reaches whoever called [`Gatekeeper::poll`] last.
+    pub(super) fn waker(&self) -> Waker {
+        self.waker.clone()
     }
 
-    /// Nobody is behind the gate any more: later wake-ups go nowhere.
-    pub(super) fn leave(&self) {
-        let _former = self.task.lock().take();
+    /// Polls `step`, again as long as it woke itself, and leaves the task of `cx` to be woken.
+    ///
+    /// A wake-up that comes with a ready result is dropped: `step` must look at everything again when
+    /// it is polled next.
+    pub(super) fn poll<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.watch(cx.waker());
+        for _ in 0..MAX_POLLS {
+            self.gate.state.store(POLLING, Ordering::Release);
+            let polled = step(&mut Context::from_waker(&self.waker));
+            let woken = self.gate.state.swap(AWAY, Ordering::AcqRel) == WOKEN;
+            if polled.is_ready() || !woken {
+                return polled;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn watch(&self, waker: &Waker) {
+        let mut task = self.gate.task.lock();
+        if !task.as_ref().is_some_and(|task| task.will_wake(waker)) {
+            *task = Some(waker.clone());
+        }
+    }
+
+    /// Forgets the task: nobody is interested until the next poll.
+    pub(super) fn rest(&self) {
+        *self.gate.task.lock() = None;
     }
 }
 
@@ -60,10 +91,10 @@ impl Wake for Gate {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let shut = self
+        let kept = self
             .state
-            .compare_exchange(SHUT, KNOCKED, Ordering::AcqRel, Ordering::Acquire);
-        if shut == Err(OPEN) {
+            .compare_exchange(POLLING, WOKEN, Ordering::AcqRel, Ordering::Acquire);
+        if kept == Err(AWAY) {
             let task = self.task.lock().clone();
             if let Some(task) = task {
                 task.wake();

@@ -1,233 +1,207 @@
-//! Request heads: validated as h11 does, rendered as httpcore writes them.
+//! The request head: checked by h11's rules and rendered as the bytes that go out.
 //!
-//! What is rendered here goes on the wire as it is: hyper writes a head of its own, which never leaves
-//! (see `io`). So everything that keeps a caller's bytes from becoming another header, another request or
-//! another framing is decided here. The rules and the words are h11's.
+//! hyper never sees these bytes, so nothing behind this file checks them again: what may not stand on
+//! the wire is refused here, with h11's texts, and header injection with it. No I/O.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use std::fmt::Write as _;
 
+use super::framing::{Framing, FramingHeaders, Verdict, lists_close};
 use crate::error::{Error, Kind, Result};
-
-/// How the end of a body is known, by the headers alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// Neither Content-Length nor Transfer-Encoding: there is no body.
-    None,
-    /// So many bytes.
-    ContentLength(u64),
-    /// Chunks, and one that says that they end.
-    Chunked,
-}
 
 /// A validated request head, as the bytes that will be sent.
 #[derive(Debug)]
 pub struct RequestHead {
-    pub(super) text: Bytes,
-    pub(super) framing: Framing,
+    bytes: Vec<u8>,
+    framing: Framing,
+    kind: MethodKind,
+    upgrade: bool,
+    close: bool,
+}
+
+/// What the method says about the response's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MethodKind {
     /// The response has no body, whatever its headers say.
-    pub(super) is_head: bool,
-    /// The request says that the connection ends with it.
-    pub(super) closes: bool,
+    Head,
+    /// A 2xx response is followed by a tunnel.
+    Connect,
+    /// The response's headers decide.
+    Other,
 }
 
 impl RequestHead {
-    /// Validates the parts and renders them: Host first, the others in the case and order they have.
-    ///
-    /// Of Transfer-Encoding and Content-Length both, only Transfer-Encoding is sent (RFC 9112 §6.1).
+    /// Checks and renders: the request line, `Host`, then the other headers in their order and case.
     ///
     /// # Errors
     ///
-    /// `LocalProtocol`, with h11's texts.
+    /// `LocalProtocol`, with h11's text for the first rule that is broken, in h11's order: the headers
+    /// one by one, `Host`, the method, the target.
     pub fn render<'a>(
         method: &[u8],
         target: &[u8],
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     ) -> Result<Self> {
-        let fields = Fields::check(headers.clone())?;
-        if method.is_empty() || !method.iter().copied().all(is_token) {
-            return Err(local("Illegal method characters"));
+        let mut lengths = FramingHeaders::default();
+        let mut hosts = 0_usize;
+        let mut size = method.len() + target.len() + REQUEST_LINE_EXTRA;
+        let mut upgrade = false;
+        let mut close = false;
+        for (name, value) in headers.clone() {
+            if !is_token(name) {
+                return Err(illegal(&format!(
+                    "Illegal header name {}",
+                    python_repr(name)
+                )));
+            }
+            if !is_field_value(value) {
+                return Err(illegal(&format!(
+                    "Illegal header value {}",
+                    python_repr(value)
+                )));
+            }
+            lengths.look(name, value).map_err(illegal)?;
+            hosts += usize::from(is_host(name));
+            upgrade |= name.eq_ignore_ascii_case(b"upgrade");
+            close |= name.eq_ignore_ascii_case(b"connection") && lists_close(value);
+            size += name.len() + value.len() + HEADER_LINE_EXTRA;
         }
-        if target.is_empty() || !target.iter().copied().all(is_visible) {
-            return Err(local("Illegal target characters"));
+        match hosts {
+            0 => return Err(illegal("Missing mandatory Host: header")),
+            1 => {}
+            _ => return Err(illegal("Found multiple Host: headers")),
         }
-        if method == b"CONNECT" || fields.upgrades {
-            return Err(local(
-                "Requests that change the protocol of their connection are not supported",
-            ));
+        if !is_token(method) {
+            return Err(illegal("Illegal method characters"));
+        }
+        if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
+            return Err(illegal("Illegal target characters"));
         }
 
-        // Each line costs ": " and CRLF; an exact size would cost another pass.
-        let length: usize = headers
-            .clone()
-            .map(|(name, value)| name.len() + value.len() + 4)
-            .sum();
-        let mut text = BytesMut::with_capacity(method.len() + target.len() + length + 16);
-        text.put_slice(method);
-        text.put_u8(b' ');
-        text.put_slice(target);
-        text.put_slice(b" HTTP/1.1\r\n");
+        let mut bytes = Vec::with_capacity(size);
+        bytes.extend_from_slice(method);
+        bytes.push(b' ');
+        bytes.extend_from_slice(target);
+        bytes.extend_from_slice(b" HTTP/1.1\r\n");
         for (name, value) in headers.clone().filter(|(name, _)| is_host(name)) {
-            put_field(&mut text, name, value);
+            push_header(&mut bytes, name, value);
         }
-        let mut content_length_seen = false;
+        let framing = lengths.framing();
+        // Looked at again rather than remembered: it decides per header, and the list may be long.
+        let mut lengths = FramingHeaders::default();
         for (name, value) in headers.filter(|(name, _)| !is_host(name)) {
-            if name.eq_ignore_ascii_case(b"content-length") {
-                // Equal ones are one, as h11 has it.
-                if fields.chunked || std::mem::replace(&mut content_length_seen, true) {
-                    continue;
-                }
-                let mut lengths = value.split(|byte| *byte == b',');
-                put_field(
-                    &mut text,
-                    name,
-                    lengths.next().unwrap_or_default().trim_ascii(),
-                );
-            } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-                put_field(&mut text, name, b"chunked");
-            } else {
-                put_field(&mut text, name, value);
+            // A Content-Length beside `chunked` is not sent: the two could be read as two lengths.
+            if framing == Framing::Chunked && name.eq_ignore_ascii_case(b"content-length") {
+                continue;
+            }
+            match lengths.look(name, value).map_err(illegal)? {
+                Verdict::Keep => push_header(&mut bytes, name, value),
+                Verdict::Replace(value) => push_header(&mut bytes, name, value),
+                Verdict::Drop => {}
             }
         }
-        text.put_slice(b"\r\n");
+        bytes.extend_from_slice(b"\r\n");
         Ok(Self {
-            text: text.freeze(),
-            framing: match fields.content_length {
-                _ if fields.chunked => Framing::Chunked,
-                Some(length) => Framing::ContentLength(length),
-                None => Framing::None,
+            bytes,
+            framing,
+            kind: match method {
+                b"HEAD" => MethodKind::Head,
+                b"CONNECT" => MethodKind::Connect,
+                _ => MethodKind::Other,
             },
-            is_head: method == b"HEAD",
-            closes: fields.closes,
+            upgrade,
+            close,
         })
     }
 
-    /// How its body is framed.
+    /// How the request's body ends.
     pub fn framing(&self) -> Framing {
         self.framing
     }
-}
 
-/// What the header fields say, once each of them is legal.
-#[derive(Default)]
-struct Fields {
-    hosts: usize,
-    content_length: Option<u64>,
-    chunked: bool,
-    closes: bool,
-    upgrades: bool,
-}
-
-impl Fields {
-    fn check<'a>(headers: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<Self> {
-        let mut fields = Self::default();
-        for (name, value) in headers {
-            if name.is_empty() || !name.iter().copied().all(is_token) {
-                return Err(illegal("name", name));
-            }
-            if !is_field_value(value) {
-                return Err(illegal("value", value));
-            }
-            fields.note(name, value)?;
-        }
-        match fields.hosts {
-            0 => Err(local("Missing mandatory Host: header")),
-            1 => Ok(fields),
-            _ => Err(local("Found multiple Host: headers")),
-        }
+    pub(super) fn kind(&self) -> MethodKind {
+        self.kind
     }
 
-    fn note(&mut self, name: &[u8], value: &[u8]) -> Result<()> {
-        // By length first: most names are none of these.
-        match name.len() {
-            4 if is_host(name) => self.hosts += 1,
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrades = true,
-            10 if name.eq_ignore_ascii_case(b"connection") => {
-                self.closes |= has_token(value, b"close")
-            }
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                for length in value.split(|byte| *byte == b',') {
-                    let length = content_length(length.trim_ascii())
-                        .ok_or_else(|| local("bad Content-Length"))?;
-                    if self
-                        .content_length
-                        .replace(length)
-                        .is_some_and(|former| former != length)
-                    {
-                        return Err(local("conflicting Content-Length headers"));
-                    }
-                }
-            }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if self.chunked {
-                    return Err(local("multiple Transfer-Encoding headers"));
-                }
-                if !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(local("Only Transfer-Encoding: chunked is supported"));
-                }
-                self.chunked = true;
-            }
-            _ => {}
-        }
-        Ok(())
+    /// Whether the connection may turn into something other than HTTP.
+    pub(super) fn wants_upgrade(&self) -> bool {
+        self.upgrade || self.kind == MethodKind::Connect
+    }
+
+    /// Whether the request says `Connection: close`.
+    pub(super) fn closes(&self) -> bool {
+        self.close
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 }
 
-fn put_field(text: &mut BytesMut, name: &[u8], value: &[u8]) {
-    text.put_slice(name);
-    text.put_slice(b": ");
-    text.put_slice(value);
-    text.put_slice(b"\r\n");
+/// `" "`, `" HTTP/1.1\r\n"` and the blank line at the end.
+const REQUEST_LINE_EXTRA: usize = 14;
+/// `": "` and `"\r\n"`.
+const HEADER_LINE_EXTRA: usize = 4;
+
+fn push_header(bytes: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    bytes.extend_from_slice(name);
+    bytes.extend_from_slice(b": ");
+    bytes.extend_from_slice(value);
+    bytes.extend_from_slice(b"\r\n");
 }
 
 fn is_host(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"host")
 }
 
-/// Digits only, and a number that fits: hyper's own limit, which no body reaches.
-pub(super) fn content_length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    // The two largest numbers mean something else inside hyper.
-    let length: u64 = std::str::from_utf8(value).ok()?.parse().ok()?;
-    (length <= u64::MAX - 2).then_some(length)
+/// RFC 9110's `token`.
+fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty()
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-!#$%&'*+.^_`|~".contains(byte))
 }
 
-/// Whether a comma-separated list has this token, in any case.
-pub(super) fn has_token(list: &[u8], token: &[u8]) -> bool {
-    list.split(|byte| *byte == b',')
-        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
-}
-
-/// `tchar` of RFC 9110 §5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// `VCHAR`: h11 lets any of them stand in a target.
-fn is_visible(byte: u8) -> bool {
-    (0x21..=0x7e).contains(&byte)
-}
-
-/// h11's field value: anything but NUL and line ends, with spaces and tabs inside only. It is wider than
-/// RFC 9110's, whose control characters httpcore sends.
+/// h11's field value: everything but NUL and Python's whitespace; inside it, spaces and tabs too.
+///
+/// Other control bytes do occur in cookies. NUL, CR and LF end a header for some reader and so would
+/// inject one; `\x0b` and `\x0c` are refused because h11 refuses them.
 fn is_field_value(value: &[u8]) -> bool {
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let legal = |byte: &u8| !matches!(byte, 0 | b'\n' | b'\r' | 0x0b | 0x0c);
-    match (value.first(), value.last()) {
-        (Some(first), Some(last)) => !blank(first) && !blank(last) && value.iter().all(legal),
-        _ => true,
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    !is_blank(value.first())
+        && !is_blank(value.last())
+        && !value
+            .iter()
+            .any(|byte| matches!(byte, 0 | b'\n' | b'\r' | b'\x0b' | b'\x0c'))
+}
+
+fn illegal(text: &str) -> Error {
+    Error::message(Kind::LocalProtocol, text.to_owned())
+}
+
+/// How Python shows these bytes, which is how h11's messages show them.
+fn python_repr(bytes: &[u8]) -> String {
+    let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') {
+        '"'
+    } else {
+        '\''
+    };
+    let mut text = String::with_capacity(bytes.len() + 3);
+    text.push('b');
+    text.push(quote);
+    for &byte in bytes {
+        match byte {
+            b'\\' => text.push_str("\\\\"),
+            b'\t' => text.push_str("\\t"),
+            b'\n' => text.push_str("\\n"),
+            b'\r' => text.push_str("\\r"),
+            b' '..=b'~' if char::from(byte) == quote => {
+                text.push('\\');
+                text.push(quote);
+            }
+            b' '..=b'~' => text.push(char::from(byte)),
+            _ => write!(text, "\\x{byte:02x}").expect("writing to a String cannot fail"),
+        }
     }
-}
-
-fn local(text: &'static str) -> Error {
-    Error::message(Kind::LocalProtocol, text)
-}
-
-/// h11's words, with the bytes as Python shows them.
-fn illegal(what: &str, bytes: &[u8]) -> Error {
-    Error::message(
-        Kind::LocalProtocol,
-        format!("Illegal header {what} b'{}'", bytes.escape_ascii()),
-    )
+    text.push(quote);
+    text
 }

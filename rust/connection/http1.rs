@@ -1,471 +1,228 @@
-//! Http1: one HTTP/1.1 connection, driven by whoever polls it.
+//! Http1: one HTTP/1.1 connection, one exchange after the other.
 //!
-//! hyper's connection is a future that is owned and polled here, in the request's own task: no task of its
-//! own, no hand-over between threads, and closing is dropping. The order of a poll is always: what hyper
-//! has for us, then the connection, then again what hyper has.
+//! The door of this room. It hands requests to hyper, counts their bodies, and decides whether the
+//! connection may carry another. Polling hyper is `drive`'s, the bytes are `io`'s.
 
-use std::future::Future;
+use std::fmt;
+use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
-use std::io;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http_body::Body;
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use http::{HeaderValue, Method, Request, Uri, header};
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 
 use super::NetworkStream;
-use super::body::{HyperBody, Outgoing};
-use super::gate::Gate;
-use super::head::{Framing, RequestHead};
-use super::io::{HyperIo, Wire};
-use super::response::{BodyFraming, MAX_HEAD, MAX_HEADERS, ResponseHead};
+use super::body::{self, OutgoingBody};
+use super::drive::{Driver, InFlight};
+use super::framing::Framing;
+use super::gate::Gatekeeper;
+use super::head::{MethodKind, RequestHead};
+use super::io::{HeadIo, Wire};
+use super::raw::{MAX_HEAD_SIZE, MAX_HEADERS, ResponseHead};
 use crate::error::{Error, Kind, Result};
 
-/// hyper's read buffer grows up to this: with less, the rate of a large download halves.
+/// How much hyper reads at once, and buffers of a body before it writes. Beyond it a bulk download
+/// gains nothing, and every connection may hold as much.
 const MAX_BUFFER: usize = 256 * 1024;
 
-/// How often one poll looks again after a wake-up that came while it polled. tokio's cooperative budget
-/// wakes a task that has used it up, and would be asked for ever without a bound.
-const LOOKS: usize = 4;
-
-type Sent<S> =
-    std::result::Result<http::Response<Incoming>, TrySendError<http::Request<HyperBody<S>>>>;
-
-/// One HTTP/1.1 connection over a stream.
+/// An HTTP/1.1 connection.
 ///
-/// # Drop
-///
-/// Closes the stream.
+/// The order of calls is `begin`, then `poll_sent`, for each chunk of a pushed body `push` and
+/// `poll_sent`, `finish` and `poll_sent`; `poll_head`; `poll_body` until `None`; `finish_exchange`.
+/// Nothing moves unless it is polled: there is no task behind it. After an error only dropping is left.
 ///
 /// # Cancel safety
 ///
-/// Every step is a poll; between polls nothing is lost, and any task may poll next.
+/// No poll loses anything when its caller goes away: the next one continues where it stopped. An
+/// exchange that is given up in the middle leaves the connection fit for dropping only.
+///
+/// # Drop
+///
+/// Closes the socket at once, whatever was in flight.
 pub struct Http1<S: NetworkStream> {
-    wire: Arc<Mutex<Wire<S>>>,
-    gate: Arc<Gate>,
-    waker: Waker,
-    sender: SendRequest<HyperBody<S>>,
-    /// `None` when hyper is done with the connection, for good.
-    connection: Option<Connection<HyperIo<S>, HyperBody<S>>>,
-    exchange: Option<InFlight<S>>,
-    /// Makes the synthetic targets unforeseeable; see guard 1 in `io`.
-    secret: RandomState,
+    send: SendRequest<OutgoingBody>,
+    driver: Driver<S>,
+    gate: Gatekeeper,
+    /// Keys the nonces of this connection; see [`Http1::synthetic`].
+    nonces: RandomState,
     requests: u64,
 }
 
-/// What there is of the exchange on a connection.
-struct InFlight<S: NetworkStream> {
-    /// Both sides allow another exchange after this one.
-    keeps_alive: bool,
-    response: Option<Pin<Box<dyn Future<Output = Sent<S>> + Send>>>,
-    body: Option<Incoming>,
-    framing: BodyFraming,
-    received: u64,
-    complete: bool,
+impl<S: NetworkStream> fmt::Debug for Http1<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http1")
+            .field("requests", &self.requests)
+            .field("driver", &self.driver)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S: NetworkStream> Http1<S> {
-    /// An HTTP/1.1 connection over a fresh stream. Nothing is sent or read yet.
+    /// Prepares a connected stream for HTTP/1.1. Nothing is read or written.
     ///
     /// # Errors
     ///
-    /// None that can be provoked: hyper's handshake does no I/O.
+    /// hyper's, should it ever have one here.
     pub fn handshake(stream: S) -> Result<Self> {
         let wire = Arc::new(Mutex::new(Wire::new(stream)));
-        let handshake = Builder::new()
-            .max_headers(MAX_HEADERS)
-            .max_header_size(MAX_HEAD)
-            .max_buf_size(MAX_BUFFER)
+        let io = TokioIo::new(HeadIo(Arc::clone(&wire)));
+        let mut builder = Builder::new();
+        builder
             .allow_obsolete_multiline_headers_in_responses(true)
-            .handshake(HyperIo(Arc::clone(&wire)));
-        let mut handshake = std::pin::pin!(handshake);
-        let Poll::Ready(Ok((sender, connection))) = handshake
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-        else {
-            return Err(Error::message(
-                Kind::Connect,
-                "The HTTP/1.1 handshake failed.",
-            ));
+            .max_headers(MAX_HEADERS)
+            .max_header_size(MAX_HEAD_SIZE)
+            .max_buf_size(MAX_BUFFER);
+        // A future by signature alone: it awaits nothing, so one poll is all that it takes.
+        let handshake = pin!(builder.handshake(io));
+        let Poll::Ready(shaken) = handshake.poll(&mut Context::from_waker(Waker::noop())) else {
+            return Err(local("hyper's handshake waits for something"));
         };
-        let gate = Gate::new();
+        let (send, connection) = shaken.map_err(|error| local(error.to_string()))?;
         Ok(Self {
-            wire,
-            waker: Waker::from(Arc::clone(&gate)),
-            gate,
-            sender,
-            connection: Some(connection),
-            exchange: None,
-            secret: RandomState::new(),
+            send,
+            driver: Driver::new(connection, wire),
+            gate: Gatekeeper::new(),
+            nonces: RandomState::new(),
             requests: 0,
         })
     }
 
-    /// Whether the peer has closed the idle connection, or sent what nobody asked for.
+    /// Whether an idle connection must not be used: its server closed it, or sent what nobody asked
+    /// for. Asked of the kernel, as nobody has polled the connection since it became idle.
     pub fn is_stale(&mut self) -> bool {
-        self.connection.is_none()
-            || self.sender.is_closed()
-            || self.wire.lock().stream.is_readable()
+        self.send.is_closed() || self.driver.is_over() || self.driver.is_readable()
     }
 
-    /// Begins an exchange, with the whole body or, for `None`, one that is pushed.
+    /// Takes the next request: with all of its body, or `None` when the body is pushed. Nothing is
+    /// written before the first poll.
     ///
     /// # Errors
     ///
-    /// `LocalProtocol` for a body that is not as long as its Content-Length. Nothing has been sent then.
+    /// `LocalProtocol` when the body is not as long as the head says, or for a request that would turn
+    /// the connection into something else than HTTP.
     pub fn begin(&mut self, head: RequestHead, body: Option<Bytes>) -> Result<()> {
-        let mut outgoing = Outgoing::new(head.framing);
+        if head.wants_upgrade() {
+            return Err(local("upgrades are not supported here"));
+        }
+        let framing = head.framing();
+        let (mut sender, outgoing) = body::channel(framing);
+        let mut size = 0;
         if let Some(body) = body {
-            outgoing.push(body)?;
-            outgoing.end()?;
+            size += sender.push(body)?;
+            size += sender.finish()?;
         }
-        if head.framing == Framing::None {
-            // Nothing may be pushed, so nothing has to be waited for.
-            outgoing.end()?;
-        }
-        let is_first = self.requests == 0;
-        if !self.wire.lock().is_at_rest() || !(is_first || self.sender.is_ready()) {
-            return Err(guard_tripped());
-        }
-        self.requests += 1;
-        let (synthetic, request) = self.synthesize(&head)?;
-        {
-            let mut wire = self.wire.lock();
-            wire.outgoing = outgoing;
-            wire.arm(synthetic, head.text, head.is_head);
-        }
-        self.exchange = Some(InFlight {
-            keeps_alive: !head.closes,
-            response: Some(Box::pin(self.sender.try_send_request(request))),
-            body: None,
-            framing: BodyFraming::Close,
-            received: 0,
-            complete: false,
-        });
+        let (request, synthetic) = self.synthetic(head.kind(), framing, outgoing)?;
+        let exchange = InFlight::new(sender, head.kind(), head.closes());
+        self.driver.begin(exchange, synthetic, head, size)?;
+        self.driver.waits_for(self.send.try_send_request(request));
         Ok(())
     }
 
-    /// The request as hyper sees it, and the head that it will write. hyper has to know whether the
-    /// response can have a body, and how the request's is framed.
-    fn synthesize(&self, head: &RequestHead) -> Result<(Bytes, http::Request<HyperBody<S>>)> {
-        let method = if head.is_head {
-            http::Method::HEAD
-        } else {
-            http::Method::POST
+    /// The request that hyper believes to send, and its head as hyper writes it.
+    ///
+    /// Its target is a nonce that no earlier body can contain: whatever hyper still had to write, a
+    /// match means that this very head has come. Of the real head hyper knows only what it needs:
+    /// whether the response has a body, and how the request's ends.
+    fn synthetic(
+        &mut self,
+        kind: MethodKind,
+        framing: Framing,
+        body: OutgoingBody,
+    ) -> Result<(Request<OutgoingBody>, Vec<u8>)> {
+        self.requests += 1;
+        let target = format!("/{:016x}", self.nonces.hash_one(self.requests));
+        let method = match kind {
+            MethodKind::Head => Method::HEAD,
+            MethodKind::Connect | MethodKind::Other => Method::POST,
         };
-        let target = format!("/{:016x}", self.secret.hash_one(self.requests));
-        let (name, value) = match head.framing {
-            Framing::None => ("content-length", "0".to_owned()),
-            Framing::ContentLength(length) => ("content-length", length.to_string()),
-            Framing::Chunked => ("transfer-encoding", "chunked".to_owned()),
-        };
-        let synthetic = format!("{method} {target} HTTP/1.1\r\n{name}: {value}\r\n\r\n");
-        let request = http::Request::builder()
-            .method(method)
-            .uri(target)
-            .header(name, value)
-            .body(HyperBody(Arc::clone(&self.wire)))
-            .map_err(|_| guard_tripped())?;
-        Ok((Bytes::from(synthetic), request))
-    }
-
-    /// Ready when all that was handed over is with the kernel, or when the peer takes no more: then the
-    /// response is worth reading.
-    pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.poll_gated(cx, |this, cx| {
-            if let Some(sent) = this.sent() {
-                return Poll::Ready(sent);
+        let mut lines = format!("{method} {target} HTTP/1.1\r\n");
+        let mut request = Request::new(body);
+        let headers = request.headers_mut();
+        match framing {
+            // hyper is told of no body, and writes no header for it.
+            Framing::None | Framing::ContentLength(0) => {}
+            Framing::ContentLength(length) => {
+                lines.push_str(&format!("content-length: {length}\r\n"));
+                headers.insert(header::CONTENT_LENGTH, length.into());
             }
-            this.drive(cx);
-            this.sent().map_or(Poll::Pending, Poll::Ready)
-        })
-    }
-
-    fn sent(&self) -> Option<Result<()>> {
-        let wire = self.wire.lock();
-        if wire.violated {
-            return Some(Err(guard_tripped()));
+            Framing::Chunked => {
+                lines.push_str("transfer-encoding: chunked\r\n");
+                let chunked = HeaderValue::from_static("chunked");
+                headers.insert(header::TRANSFER_ENCODING, chunked);
+            }
         }
-        let is_out = wire.is_head_out() && wire.clean && wire.outgoing.is_taken();
-        (is_out || wire.broken || self.connection.is_none()).then_some(Ok(()))
+        lines.push_str("\r\n");
+        *request.method_mut() = method;
+        *request.uri_mut() = Uri::try_from(target).map_err(|error| local(error.to_string()))?;
+        Ok((request, lines.into_bytes()))
     }
 
-    /// Hands over one more chunk of a pushed body. The former one must have been sent.
+    /// Ready once everything that was handed over is written and flushed. Also when the server takes no
+    /// more of it: it may have answered early, and its response is to be read.
+    pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.gate.poll(cx, |cx| self.driver.poll_sent(cx))
+    }
+
+    /// Hands over one more chunk of a pushed body. An empty one is nothing.
     ///
     /// # Errors
     ///
-    /// `LocalProtocol` when the body outgrows its Content-Length.
+    /// `LocalProtocol` when the body grows past what its head says.
     pub fn push(&mut self, chunk: Bytes) -> Result<()> {
-        let mut wire = self.wire.lock();
-        if wire.broken || self.connection.is_none() {
-            // The response tells why the peer stopped reading.
-            return Ok(());
-        }
-        wire.outgoing.push(chunk)
+        self.driver.push(chunk)
     }
 
     /// Says that a pushed body has ended.
     ///
     /// # Errors
     ///
-    /// `LocalProtocol` when it is shorter than its Content-Length.
+    /// `LocalProtocol` when the body is shorter than its head says.
     pub fn finish(&mut self) -> Result<()> {
-        let mut wire = self.wire.lock();
-        if wire.broken || self.connection.is_none() {
-            return Ok(());
-        }
-        wire.outgoing.end()
+        self.driver.finish()
     }
 
-    /// The head of the final response.
+    /// The head of the final response; informational ones are skipped.
     pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead>> {
-        self.poll_gated(cx, |this, cx| {
-            if let Poll::Ready(head) = this.poll_response() {
-                return Poll::Ready(head);
-            }
-            this.drive(cx);
-            this.poll_response()
-        })
+        self.gate.poll(cx, |cx| self.driver.poll_head(cx))
     }
 
-    fn poll_response(&mut self) -> Poll<Result<ResponseHead>> {
-        let Some(response) = self.exchange.as_mut().and_then(|it| it.response.as_mut()) else {
-            return Poll::Ready(Err(misuse()));
-        };
-        // Only driving the connection can complete it, and that is done right here.
-        let sent = ready!(
-            response
-                .as_mut()
-                .poll(&mut Context::from_waker(Waker::noop()))
-        );
-        if let Some(exchange) = &mut self.exchange {
-            exchange.response = None;
-        }
-        Poll::Ready(match sent {
-            Ok(response) => self.accept(response),
-            Err(failed) => Err(self.head_error(failed.error())),
-        })
-    }
-
-    fn accept(&mut self, response: http::Response<Incoming>) -> Result<ResponseHead> {
-        let Some(exchange) = &mut self.exchange else {
-            return Err(misuse());
-        };
-        let head = self.wire.lock().recorder.take()?;
-        if head.status != response.status().as_u16() {
-            return Err(Error::message(
-                Kind::RemoteProtocol,
-                "The response head could not be read again.",
-            ));
-        }
-        if head.status == 101 {
-            return Err(Error::message(
-                Kind::RemoteProtocol,
-                "Received status 101 without a pending proposal to change the protocol.",
-            ));
-        }
-        exchange.keeps_alive &= head.keeps_alive;
-        exchange.framing = head.framing;
-        exchange.body = Some(response.into_body());
-        Ok(head)
-    }
-
-    /// The next bytes of the body, as they came; `None` at its end.
+    /// The next bytes of the response body as they come, `None` at its end. Trailers are dropped.
     pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
-        self.poll_gated(cx, |this, cx| {
-            if let Poll::Ready(frame) = this.poll_frame() {
-                return Poll::Ready(frame);
-            }
-            this.drive(cx);
-            this.poll_frame()
-        })
+        self.gate.poll(cx, |cx| self.driver.poll_body(cx))
     }
 
-    fn poll_frame(&mut self) -> Poll<Result<Option<Bytes>>> {
-        if self.wire.lock().recorder.is_body_illegal() {
-            return Poll::Ready(Err(Error::message(
-                Kind::RemoteProtocol,
-                "illegal chunk header: its size has too many digits",
-            )));
-        }
-        loop {
-            let Some(exchange) = &mut self.exchange else {
-                return Poll::Ready(Err(misuse()));
-            };
-            let Some(body) = &mut exchange.body else {
-                return Poll::Ready(Err(misuse()));
-            };
-            let mut noop = Context::from_waker(Waker::noop());
-            match ready!(Pin::new(body).poll_frame(&mut noop)) {
-                Some(Ok(frame)) => {
-                    // Trailers are dropped, as httpcore does.
-                    if let Ok(bytes) = frame.into_data() {
-                        exchange.received += bytes.len() as u64;
-                        return Poll::Ready(Ok(Some(bytes)));
-                    }
-                }
-                Some(Err(error)) => return Poll::Ready(Err(self.body_error(&error))),
-                None => {
-                    exchange.complete = true;
-                    return Poll::Ready(Ok(None));
-                }
-            }
-        }
-    }
-
-    /// After the end of the body: may the connection serve another exchange? Asked once, and answered by
-    /// every guard there is.
+    /// Ends the exchange, after the body's end; tells whether the connection can carry another one.
+    /// If not, only dropping is left.
     pub fn finish_exchange(&mut self) -> bool {
-        let Some(exchange) = self.exchange.take() else {
-            return false;
-        };
-        if !(exchange.complete && exchange.keeps_alive) {
-            return false;
-        }
-        drop(exchange);
-        // One more poll lets hyper see what lies behind the response, and become ready. Nobody is woken
-        // for an idle connection: it is looked at before it is used. The budget of the task that happens
-        // to poll has nothing to do with it.
-        self.gate.leave();
-        let mut noop = Context::from_waker(Waker::noop());
-        {
-            let last = std::pin::pin!(tokio::task::unconstrained(std::future::poll_fn(|cx| {
-                self.drive(cx);
-                Poll::Ready(())
-            })));
-            let _ = last.poll(&mut noop);
-        }
-        let mut wire = self.wire.lock();
-        let is_out = wire.is_head_out() && wire.outgoing.released;
-        wire.rest();
-        is_out
-            && wire.is_at_rest()
-            && self.connection.is_some()
-            && self.sender.is_ready()
-            && !self.sender.is_closed()
+        self.gate.rest();
+        // One last turn: hyper becomes idle, or finds bytes after the response. Unconstrained, since
+        // Tokio's budget would make a busy task's sockets look quiet and so an unfit connection fit.
+        let waker = self.gate.waker();
+        let driver = &mut self.driver;
+        let turn = tokio::task::unconstrained(poll_fn(|cx| {
+            driver.drive(cx);
+            Poll::Ready(())
+        }));
+        let turned = pin!(turn).poll(&mut Context::from_waker(&waker));
+        turned.is_ready() && self.send.is_ready() && self.driver.end()
     }
 
-    /// Bytes that have come from the socket.
+    /// Bytes that came from the server since the handshake.
     pub fn bytes_read(&self) -> u64 {
-        self.wire.lock().bytes_read
+        self.driver.bytes_read()
     }
 
-    /// Bytes that the kernel has taken.
+    /// Bytes that the kernel took since the handshake.
     pub fn bytes_written(&self) -> u64 {
-        self.wire.lock().bytes_written
-    }
-
-    /// Polls behind the gate, and again for a wake-up that came while polling.
-    fn poll_gated<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        let waker = self.waker.clone();
-        let mut gated = Context::from_waker(&waker);
-        for _ in 0..LOOKS {
-            self.gate.shut(cx.waker());
-            let polled = poll(self, &mut gated);
-            let knocked = self.gate.open();
-            if polled.is_ready() || !knocked {
-                return polled;
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Polls hyper's connection, and lets it go when it is done. Its going completes whatever still waits.
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection {
-            if connection.poll_without_shutdown(cx).is_ready() {
-                self.connection = None;
-            }
-        }
-    }
-
-    /// Why there is no head. Told by what the socket said and by hyper's kinds, never by its words.
-    fn head_error(&self, error: &hyper::Error) -> Error {
-        let mut wire = self.wire.lock();
-        if wire.violated {
-            return guard_tripped();
-        }
-        if let Some(error) = wire.read_error.take() {
-            return read_error(error);
-        }
-        if error.is_incomplete_message() || error.is_canceled() || (wire.ended && !error.is_parse())
-        {
-            return Error::message(
-                Kind::RemoteProtocol,
-                "Server disconnected without sending a response.",
-            );
-        }
-        illegal_response(error)
-    }
-
-    /// Why a body ended early.
-    fn body_error(&self, error: &hyper::Error) -> Error {
-        let mut wire = self.wire.lock();
-        if let Some(error) = wire.read_error.take() {
-            return read_error(error);
-        }
-        let Some(exchange) = &self.exchange else {
-            return misuse();
-        };
-        if !wire.ended {
-            return illegal_response(error);
-        }
-        let detail = match exchange.framing {
-            BodyFraming::ContentLength(expected) => {
-                format!("received {} bytes, expected {expected}", exchange.received)
-            }
-            BodyFraming::Chunked | BodyFraming::Close => "incomplete chunked read".to_owned(),
-        };
-        Error::message(
-            Kind::RemoteProtocol,
-            format!("peer closed connection without sending complete message body ({detail})"),
-        )
+        self.driver.bytes_written()
     }
 }
 
-impl<S: NetworkStream> std::fmt::Debug for Http1<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Http1")
-            .field("requests", &self.requests)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What the kernel says of a stream that failed: also its own timeout (`TCP_USER_TIMEOUT`, keep-alive).
-fn read_error(error: io::Error) -> Error {
-    Error::io(Kind::Read, error)
-}
-
-/// hyper's verdict in hyper's words, with their cause.
-fn illegal_response(error: &hyper::Error) -> Error {
-    use std::error::Error as _;
-    let text = match error.source() {
-        Some(source) => format!("illegal response: {error}: {source}"),
-        None => format!("illegal response: {error}"),
-    };
-    Error::message(Kind::RemoteProtocol, text)
-}
-
-fn guard_tripped() -> Error {
-    Error::message(
-        Kind::LocalProtocol,
-        "The connection is not in a state to send this request; nothing was sent.",
-    )
-}
-
-fn misuse() -> Error {
-    Error::message(
-        Kind::LocalProtocol,
-        "The steps of an exchange were taken out of order.",
-    )
+fn local(text: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::message(Kind::LocalProtocol, text)
 }

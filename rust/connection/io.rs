@@ -1,73 +1,61 @@
-//! Wire: the socket as hyper sees it, with our request heads and a record of the response heads.
+//! The wrapper between hyper and the stream: sends our request head in place of hyper's, records the
+//! response head, and remembers what hyper's errors do not tell.
 //!
-//! hyper writes a synthetic head, which never leaves: in its place goes the head that `head` rendered.
-//! That is sound only under assumptions on how hyper writes, so each has a guard that fails closed. Were
-//! a head put in at a wrong place, it would become a part of somebody's body: request smuggling.
-//!
-//! 1. The first write after arming begins with the whole synthetic head. Its target is a random number,
-//!    and it is compared byte by byte; else the exchange fails before a byte leaves.
-//! 2. hyper flushes only when its write buffer is empty. So `clean`, set by a flush and cleared by a
-//!    write, says that nothing of a former request is left; no request is armed without it.
-//! 3. One request per arming. A write in between fails.
-//! 4. A write that made no progress is repeated with the same bytes, perhaps with more behind them. hyper
-//!    is told of no progress until our head is out.
-//! 5. Reads are held until our head is out, so that nothing that came before can end the request unsent.
-//!
-//! Errors of writing are kept quiet: the peer may have answered before it stopped reading, and httpcore
-//! returns that answer. From then on everything written is dropped, and the connection never used again.
+//! hyper is given a synthetic head; the first write after [`Wire::arm`] must begin with exactly that
+//! head, which is swallowed and replaced. Everything this rests on is checked before a byte leaves:
+//! were hyper to write anything else, our head could land inside the previous body, and that is
+//! request smuggling. Nothing of HTTP beyond heads is known here.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use parking_lot::Mutex;
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::NetworkStream;
-use super::body::Outgoing;
-use super::response::Recorder;
+use super::raw::Recorder;
 
-/// What hyper's half and ours share. The lock is never contended: both are polled by one exchange.
-#[derive(Debug)]
+/// As many slices as hyper hands over at once (64), and one for our head.
+const MAX_SLICES: usize = 65;
+/// On a stream without vectored writes, up to this much body is copied behind the head: one write
+/// (and later one TLS record) instead of two.
+const JOINED_BODY: usize = 16 * 1024;
+
+/// The stream and what passed through it. Shared by hyper (as [`HeadIo`]) and the driver.
 pub(super) struct Wire<S> {
     pub(super) stream: S,
     phase: Phase,
-    /// Nothing that hyper has buffered is waiting to be written. See guard 2.
-    pub(super) clean: bool,
-    /// Writing failed; writes go nowhere.
-    pub(super) broken: bool,
-    /// A guard tripped.
-    pub(super) violated: bool,
-    /// The peer has ended its direction.
-    pub(super) ended: bool,
-    pub(super) read_error: Option<io::Error>,
-    pub(super) recorder: Recorder,
-    pub(super) outgoing: Outgoing,
-    /// A read that was held back. See guard 5.
+    synthetic: Vec<u8>,
+    head: Vec<u8>,
+    head_written: usize,
+    /// Framed body bytes that were handed over and that hyper has not written yet.
+    budget: u64,
+    /// Whether hyper flushed after its last write: its buffer is empty.
+    clean: bool,
+    /// Before the first head is out nothing is read: hyper takes bytes on an unused connection for an
+    /// answer to nothing, and gives the request back.
+    fresh: bool,
     held: Option<Waker>,
-    pub(super) bytes_read: u64,
-    pub(super) bytes_written: u64,
+    pub(super) recorder: Recorder,
+    pub(super) violation: Option<&'static str>,
+    /// The write side failed. What is written now vanishes, so that hyper goes on reading: a server
+    /// that refuses a body answers early and closes.
+    pub(super) broken: bool,
+    pub(super) eof: bool,
+    pub(super) read_error: Option<io::Error>,
+    pub(super) read: u64,
+    pub(super) written: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Between two requests.
+    /// Between requests: hyper has nothing to write.
     Idle,
-    /// hyper is about to write its head.
-    Armed(Armed),
-    /// The head is out; what hyper writes now is the body.
+    /// A request was handed to hyper; its head is not out yet.
+    Armed,
+    /// The head is out. What hyper writes now is the body.
     Body,
-}
-
-#[derive(Debug)]
-struct Armed {
-    synthetic: Bytes,
-    head: Bytes,
-    /// How much of `head` is out.
-    written: usize,
 }
 
 impl<S> Wire<S> {
@@ -75,229 +63,244 @@ impl<S> Wire<S> {
         Self {
             stream,
             phase: Phase::Idle,
+            synthetic: Vec::new(),
+            head: Vec::new(),
+            head_written: 0,
+            budget: 0,
             clean: true,
-            broken: false,
-            violated: false,
-            ended: false,
-            read_error: None,
-            recorder: Recorder::default(),
-            outgoing: Outgoing::default(),
+            fresh: true,
             held: None,
-            bytes_read: 0,
-            bytes_written: 0,
+            recorder: Recorder::default(),
+            violation: None,
+            broken: false,
+            eof: false,
+            read_error: None,
+            read: 0,
+            written: 0,
         }
     }
 
-    /// Whether a request may be armed, and what keeps it if not.
-    pub(super) fn is_at_rest(&self) -> bool {
-        matches!(self.phase, Phase::Idle)
-            && self.clean
-            && !self.broken
-            && !self.violated
-            && !self.ended
-            && self.read_error.is_none()
+    /// Expects `synthetic` as the next bytes that hyper writes, to send `head` in their place.
+    ///
+    /// # Errors
+    ///
+    /// The rule that is broken, when the request before is not completely out.
+    pub(super) fn arm(&mut self, synthetic: Vec<u8>, head: Vec<u8>) -> Result<(), &'static str> {
+        if self.phase != Phase::Idle {
+            return Err("a request was begun before the last one ended");
+        }
+        if !self.clean || self.broken || self.budget > 0 {
+            return Err("a request was begun behind unwritten bytes of the last one");
+        }
+        self.phase = Phase::Armed;
+        self.synthetic = synthetic;
+        self.head = head;
+        self.head_written = 0;
+        self.recorder.start();
+        Ok(())
     }
 
-    /// Puts `head` in place of the synthetic head that hyper is going to write.
-    pub(super) fn arm(&mut self, synthetic: Bytes, head: Bytes, is_head: bool) {
-        debug_assert!(self.is_at_rest(), "guards 2 and 3");
-        self.phase = Phase::Armed(Armed {
-            synthetic,
-            head,
-            written: 0,
-        });
-        self.clean = false;
-        self.recorder.start(is_head);
+    /// Allows hyper to write that many bytes of body.
+    pub(super) fn allow(&mut self, body: u64) {
+        self.budget += body;
     }
 
-    /// The exchange is over and its connection can serve another one.
-    pub(super) fn rest(&mut self) {
+    /// Whether the head and all allowed bytes are out and flushed.
+    pub(super) fn is_sent(&self) -> bool {
+        self.phase == Phase::Body && self.budget == 0 && self.clean
+    }
+
+    /// Ends the exchange. Only now may the next one be armed.
+    pub(super) fn disarm(&mut self) {
         self.phase = Phase::Idle;
+        // An idle connection keeps no heads.
+        self.synthetic = Vec::new();
+        self.head = Vec::new();
+        self.head_written = 0;
     }
 
-    pub(super) fn is_head_out(&self) -> bool {
-        matches!(self.phase, Phase::Body)
+    fn violate(&mut self, rule: &'static str) -> io::Error {
+        self.violation = Some(rule);
+        io::Error::other(rule)
     }
 
-    fn head_is_out(&mut self) {
+    /// Makes the rest of the request vanish, and lets the response be read.
+    fn break_writes(&mut self) {
+        self.broken = true;
+        self.head_out();
+    }
+
+    fn head_out(&mut self) {
         self.phase = Phase::Body;
+        self.fresh = false;
         if let Some(held) = self.held.take() {
             held.wake();
         }
     }
-
-    fn violation(&mut self) -> io::Error {
-        self.violated = true;
-        io::Error::other("a guard of the request head tripped")
-    }
-
-    /// From now on writes go nowhere, and hyper goes on to read.
-    fn break_writes(&mut self) {
-        self.broken = true;
-        self.head_is_out();
-    }
 }
 
-impl<S: NetworkStream> Wire<S> {
-    fn poll_write_slices(
+impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// The one way out, for both of hyper's write strategies.
+    fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
+        bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if self.broken || total == 0 {
+            return Poll::Ready(Ok(total));
+        }
+        let swallowed = match self.phase {
+            Phase::Idle => return Poll::Ready(Err(self.violate("hyper wrote without a request"))),
+            Phase::Armed => self.synthetic.len(),
+            Phase::Body => 0,
+        };
+        if swallowed > 0 && !bufs[0].starts_with(&self.synthetic) {
+            let rule = "hyper's head is not the one it was given";
+            return Poll::Ready(Err(self.violate(rule)));
+        }
+        if (total - swallowed) as u64 > self.budget {
+            let rule = "hyper wrote more body than it was given";
+            return Poll::Ready(Err(self.violate(rule)));
+        }
+        // Cleared before anything is tried: a write that is pending has left bytes behind as well.
         self.clean = false;
-        let length = slices.iter().map(|slice| slice.len()).sum();
-        if self.broken {
-            return Poll::Ready(Ok(length));
-        }
-        if matches!(self.phase, Phase::Armed(_)) {
-            return self.poll_write_armed(cx, slices, length);
-        }
-        if matches!(self.phase, Phase::Idle) {
-            return Poll::Ready(Err(self.violation()));
-        }
-        match ready!(self.poll_write_stream(cx, slices)) {
-            Ok(written) => Poll::Ready(Ok(written)),
-            Err(_) => {
-                self.break_writes();
-                Poll::Ready(Ok(length))
-            }
-        }
-    }
-
-    fn poll_write_armed(
-        &mut self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-        length: usize,
-    ) -> Poll<io::Result<usize>> {
         loop {
-            let Phase::Armed(armed) = &self.phase else {
-                unreachable!("called while armed, and left when the head is out");
+            let head = &self.head[self.head_written..];
+            let first = &bufs[0][swallowed..];
+            let written = ready!(write_some(&mut self.stream, cx, head, first, &bufs[1..]));
+            let written = match written {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                written => written,
             };
-            let first: &[u8] = slices.first().map_or(&[], |slice| slice);
-            let Some(rest) = first.strip_prefix(&armed.synthetic[..]) else {
-                return Poll::Ready(Err(self.violation()));
+            let Ok(written) = written else {
+                self.break_writes();
+                return Poll::Ready(Ok(total));
             };
-            let replaced = armed.synthetic.len();
-            let unsent = armed.head.slice(armed.written..);
-            let mut ours = Vec::with_capacity(slices.len() + 1);
-            ours.push(IoSlice::new(&unsent));
-            ours.push(IoSlice::new(rest));
-            ours.extend(slices[1..].iter().map(|slice| IoSlice::new(slice)));
-            let written = match ready!(self.poll_write_stream(cx, &ours)) {
-                Ok(written) => written,
-                Err(_) => {
-                    self.break_writes();
-                    return Poll::Ready(Ok(length));
+            self.written += written as u64;
+            let of_head = written.min(head.len());
+            self.head_written += of_head;
+            // While a part of our head is missing, hyper is told of no progress and offers the same
+            // bytes again.
+            if self.head_written == self.head.len() {
+                if self.phase == Phase::Armed {
+                    self.head_out();
                 }
-            };
-            if written >= unsent.len() {
-                self.head_is_out();
-                return Poll::Ready(Ok(replaced + written - unsent.len()));
-            }
-            let Phase::Armed(armed) = &mut self.phase else {
-                unreachable!("nothing changed the phase since");
-            };
-            armed.written += written;
-        }
-    }
-
-    /// A write of nothing to a stream that takes nothing is an error: it would be tried for ever.
-    fn poll_write_stream(
-        &mut self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
-        if written == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-        }
-        self.bytes_written += written as u64;
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_read_into(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if matches!(self.phase, Phase::Armed(_)) {
-            self.held = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        let before = buffer.filled().len();
-        match ready!(Pin::new(&mut self.stream).poll_read(cx, buffer)) {
-            Ok(()) => {
-                let new = &buffer.filled()[before..];
-                self.ended |= new.is_empty();
-                self.bytes_read += new.len() as u64;
-                self.recorder.feed(new);
-                Poll::Ready(Ok(()))
-            }
-            Err(error) => {
-                // hyper wraps what it is given; the original is kept for the message.
-                let told = io::Error::from(error.kind());
-                self.read_error.get_or_insert(error);
-                Poll::Ready(Err(told))
+                let of_body = written - of_head;
+                self.budget -= of_body as u64;
+                return Poll::Ready(Ok(swallowed + of_body));
             }
         }
     }
-}
 
-/// hyper's half of a [`Wire`].
-#[derive(Debug)]
-pub(super) struct HyperIo<S>(pub(super) Arc<Mutex<Wire<S>>>);
-
-impl<S: NetworkStream> Read for HyperIo<S> {
-    #[allow(unsafe_code)] // hyper's read buffer has no safe way in but copying
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut cursor: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        // SAFETY: a tokio `ReadBuf` never un-initialises memory, which is what the cursor asks for.
-        let mut buffer = ReadBuf::uninit(unsafe { cursor.as_mut() });
-        ready!(self.0.lock().poll_read_into(cx, &mut buffer))?;
-        let read = buffer.filled().len();
-        // SAFETY: the first `read` bytes were filled, hence initialised, by the stream.
-        unsafe { cursor.advance(read) };
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.broken && ready!(Pin::new(&mut self.stream).poll_flush(cx)).is_err() {
+            self.break_writes();
+        }
+        // hyper flushes with an empty buffer only; but a head of ours that is half out is not clean.
+        if self.phase != Phase::Armed {
+            self.clean = true;
+        }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: NetworkStream> Write for HyperIo<S> {
+/// Writes a part of `head`, `first` and `rest`, in this order.
+fn write_some<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    head: &[u8],
+    first: &[u8],
+    rest: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    let stream = Pin::new(stream);
+    let parts = [head, first].into_iter();
+    let parts = parts.chain(rest.iter().map(|slice| &**slice));
+    let mut parts = parts.filter(|part| !part.is_empty());
+    if stream.is_write_vectored() {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        for (slot, part) in slices.iter_mut().zip(parts) {
+            *slot = IoSlice::new(part);
+            count += 1;
+        }
+        return stream.poll_write_vectored(cx, &slices[..count]);
+    }
+    if head.is_empty() || first.is_empty() {
+        return stream.poll_write(cx, parts.next().unwrap_or_default());
+    }
+    let joined = [head, &first[..first.len().min(JOINED_BODY)]].concat();
+    stream.poll_write(cx, &joined)
+}
+
+impl<S: AsyncRead + Unpin> Wire<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.fresh {
+            self.held = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        match ready!(Pin::new(&mut self.stream).poll_read(cx, buf)) {
+            Ok(()) => {
+                let bytes = &buf.filled()[before..];
+                self.read += bytes.len() as u64;
+                self.eof |= bytes.is_empty();
+                self.recorder.feed(bytes);
+                Poll::Ready(Ok(()))
+            }
+            // A TLS peer that closed without saying so. What the framing needs is still checked.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.eof = true;
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                let kind = error.kind();
+                self.read_error = Some(error);
+                Poll::Ready(Err(kind.into()))
+            }
+        }
+    }
+}
+
+/// hyper's handle to the wire.
+pub(super) struct HeadIo<S>(pub(super) Arc<Mutex<Wire<S>>>);
+
+impl<S: AsyncRead + Unpin> AsyncRead for HeadIo<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.lock().poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for HeadIo<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bytes: &[u8],
+        buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.lock().poll_write_slices(cx, &[IoSlice::new(bytes)])
+        self.0.lock().poll_write(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
+        bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.0.lock().poll_write_slices(cx, slices)
+        self.0.lock().poll_write(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.0.lock().stream.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut wire = self.0.lock();
-        if !wire.broken && Pin::new(&mut wire.stream).poll_flush(cx)?.is_pending() {
-            return Poll::Pending;
-        }
-        // An armed head is not out: hyper has not written anything yet.
-        wire.clean = !matches!(wire.phase, Phase::Armed(_));
-        Poll::Ready(Ok(()))
+        self.0.lock().poll_flush(cx)
     }
 
-    /// Never shuts the socket down: it is closed by being dropped.
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.lock().stream).poll_shutdown(cx)
     }
 }

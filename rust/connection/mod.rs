@@ -1,25 +1,27 @@
-//! Connection: HTTP/1.1 over a connected stream.
+//! Connection: HTTP over a connected stream.
 //!
-//! `http1` drives hyper; `io` is the socket as hyper sees it; `head` and `response` are the bytes of heads,
-//! which are ours and not hyper's; `chunks` watches the framing beside hyper; `body` is what hyper pulls; `gate` keeps the driving task from waking
-//! itself. Nothing here knows pools, timers or Python. What `exchange` uses is small enough (`Http1` and the
-//! two heads) for another codec to take its place.
+//! HTTP/1.1 is hyper's, driven inline by whoever polls [`Http1`], over a wrapper of the stream (`io`)
+//! that sends our own request head instead of hyper's and records the response head as it came.
 
 mod body;
 mod chunks;
+mod drive;
+mod failure;
+mod framing;
 mod gate;
 mod head;
 mod http1;
 mod io;
-mod response;
+mod raw;
 #[cfg(test)]
 mod tests;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use head::{Framing, RequestHead};
+pub use framing::Framing;
+pub use head::RequestHead;
 pub use http1::Http1;
-pub use response::{HeaderList, ResponseHead};
+pub use raw::{HeaderList, ResponseHead};
 
 /// A connected byte stream under HTTP: a TCP or Unix socket, later a TLS session over one.
 ///

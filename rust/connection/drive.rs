@@ -1,0 +1,290 @@
+//! Driving hyper's connection inline.
+//!
+//! hyper's future is polled by whoever waits for a step of the exchange; there is no task. What passes
+//! over the wire is `io`'s, what an error means is `failure`'s.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::Connection;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+
+use super::NetworkStream;
+use super::body::{BodySender, OutgoingBody};
+use super::failure;
+use super::framing::Framing;
+use super::head::{MethodKind, RequestHead};
+use super::io::{HeadIo, Wire};
+use super::raw::{self, ResponseHead};
+use crate::error::{Error, Kind, Result};
+
+type Answer = std::result::Result<Response<Incoming>, TrySendError<Request<OutgoingBody>>>;
+type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// hyper's half of a connection, and the exchange on it.
+pub(super) struct Driver<S: NetworkStream> {
+    /// `None` once it has ended. It must be dropped then: only that tells those who wait for it.
+    connection: Option<Connection<TokioIo<HeadIo<S>>, OutgoingBody>>,
+    wire: Arc<Mutex<Wire<S>>>,
+    exchange: Option<InFlight>,
+}
+
+/// One request and what has come back for it.
+pub(super) struct InFlight {
+    sender: BodySender,
+    kind: MethodKind,
+    answering: Option<Answering>,
+    incoming: Option<Incoming>,
+    framing: Framing,
+    received: u64,
+    reusable: bool,
+    ended: bool,
+}
+
+impl InFlight {
+    pub(super) fn new(sender: BodySender, kind: MethodKind, closes: bool) -> Self {
+        Self {
+            sender,
+            kind,
+            answering: None,
+            incoming: None,
+            framing: Framing::None,
+            received: 0,
+            reusable: !closes,
+            ended: false,
+        }
+    }
+}
+
+impl<S: NetworkStream> fmt::Debug for Driver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("over", &self.is_over())
+            .field("busy", &self.exchange.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: NetworkStream> Driver<S> {
+    pub(super) fn new(
+        connection: Connection<TokioIo<HeadIo<S>>, OutgoingBody>,
+        wire: Arc<Mutex<Wire<S>>>,
+    ) -> Self {
+        Self {
+            connection: Some(connection),
+            wire,
+            exchange: None,
+        }
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        exchange: InFlight,
+        synthetic: Vec<u8>,
+        head: RequestHead,
+        size: u64,
+    ) -> Result<()> {
+        let mut wire = self.wire.lock();
+        wire.arm(synthetic, head.into_bytes())
+            .map_err(failure::violation)?;
+        wire.allow(size);
+        drop(wire);
+        self.exchange = Some(exchange);
+        Ok(())
+    }
+
+    pub(super) fn waits_for(&mut self, answer: impl Future<Output = Answer> + Send + 'static) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.answering = Some(Box::pin(answer));
+        }
+    }
+
+    pub(super) fn push(&mut self, chunk: Bytes) -> Result<()> {
+        self.hand_over(|sender| sender.push(chunk))
+    }
+
+    pub(super) fn finish(&mut self) -> Result<()> {
+        self.hand_over(BodySender::finish)
+    }
+
+    fn hand_over(&mut self, step: impl FnOnce(&mut BodySender) -> Result<u64>) -> Result<()> {
+        let exchange = self.exchange.as_mut().ok_or_else(misuse)?;
+        let mut wire = self.wire.lock();
+        if wire.broken || self.connection.is_none() {
+            exchange.sender.discard();
+        }
+        wire.allow(step(&mut exchange.sender)?);
+        Ok(())
+    }
+
+    /// One turn of hyper's connection.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.connection {
+            // An error of the connection reaches those who wait for the response or its body. One that
+            // finds nobody left is of no interest to anybody.
+            if connection.poll_without_shutdown(cx).is_ready() {
+                self.connection = None;
+            }
+        }
+    }
+
+    pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.exchange.is_none() {
+            return Poll::Ready(Err(misuse()));
+        }
+        if !self.is_sent() {
+            self.drive(cx);
+        }
+        if let Some(rule) = self.wire.lock().violation {
+            return Poll::Ready(Err(failure::violation(rule)));
+        }
+        if self.is_sent() {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
+    }
+
+    /// Or never will be: what became of the connection is told with the response.
+    fn is_sent(&self) -> bool {
+        let wire = self.wire.lock();
+        wire.broken || wire.is_sent() || self.connection.is_none()
+    }
+
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead>> {
+        let mut polled = self.poll_answer(cx);
+        if polled.is_pending() {
+            self.drive(cx);
+            polled = self.poll_answer(cx);
+        }
+        polled
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead>> {
+        let Some(exchange) = &mut self.exchange else {
+            return Poll::Ready(Err(misuse()));
+        };
+        let Some(answering) = &mut exchange.answering else {
+            return Poll::Ready(Err(misuse()));
+        };
+        let answer = std::task::ready!(answering.as_mut().poll(cx));
+        exchange.answering = None;
+        Poll::Ready(match answer {
+            Ok(response) => self.answered(response),
+            Err(error) => Err(failure::no_head(&mut self.wire.lock(), &error.into_error())),
+        })
+    }
+
+    fn answered(&mut self, response: Response<Incoming>) -> Result<ResponseHead> {
+        let (head, notes) = self.wire.lock().recorder.finish()?;
+        let exchange = self.exchange.as_mut().expect("an exchange was answered");
+        let status = response.status().as_u16();
+        if head.status != status || notes.header_count != response.headers().len() {
+            return Err(raw::disagreement());
+        }
+        if status == 101 {
+            let text = "The server switched protocols without being asked to.";
+            return Err(Error::message(Kind::RemoteProtocol, text));
+        }
+        let bodiless = exchange.kind == MethodKind::Head || matches!(status, 204 | 304);
+        exchange.framing = match notes.framing {
+            _ if bodiless => Framing::ContentLength(0),
+            framing => framing,
+        };
+        // A body up to EOF takes the connection with it.
+        exchange.reusable &= notes.reusable && exchange.framing != Framing::None;
+        exchange.incoming = Some(response.into_body());
+        Ok(head)
+    }
+
+    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        let mut polled = self.poll_frame(cx);
+        if polled.is_pending() {
+            self.drive(cx);
+            polled = self.poll_frame(cx);
+        }
+        polled
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        let Some(exchange) = &mut self.exchange else {
+            return Poll::Ready(Err(misuse()));
+        };
+        let Some(incoming) = &mut exchange.incoming else {
+            return Poll::Ready(Err(misuse()));
+        };
+        if exchange.framing == Framing::Chunked && self.wire.lock().recorder.has_illegal_chunks() {
+            return Poll::Ready(Err(failure::illegal_chunk()));
+        }
+        loop {
+            match std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    // Anything but data is trailers.
+                    if let Ok(data) = frame.into_data() {
+                        exchange.received += data.len() as u64;
+                        return Poll::Ready(Ok(Some(data)));
+                    }
+                }
+                Some(Err(error)) => {
+                    let short = (exchange.framing, exchange.received);
+                    let error = failure::no_body(&mut self.wire.lock(), &error, short);
+                    return Poll::Ready(Err(error));
+                }
+                None => {
+                    if let Framing::ContentLength(expected) = exchange.framing
+                        && exchange.received != expected
+                    {
+                        let short = failure::short_body(exchange.framing, exchange.received);
+                        return Poll::Ready(Err(short));
+                    }
+                    exchange.ended = true;
+                    return Poll::Ready(Ok(None));
+                }
+            }
+        }
+    }
+
+    /// Whether every guard allows another request; if so, the connection is idle afterwards.
+    pub(super) fn end(&mut self) -> bool {
+        let mut wire = self.wire.lock();
+        let fit = self.exchange.as_ref().is_some_and(|exchange| {
+            exchange.ended && exchange.reusable && exchange.sender.is_finished()
+        });
+        let quiet = wire.is_sent() && !wire.broken && !wire.eof && wire.read_error.is_none();
+        if fit && quiet && wire.violation.is_none() && self.connection.is_some() {
+            wire.disarm();
+            self.exchange = None;
+            return true;
+        }
+        false
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.connection.is_none()
+    }
+
+    pub(super) fn is_readable(&self) -> bool {
+        self.wire.lock().stream.is_readable()
+    }
+
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.wire.lock().read
+    }
+
+    pub(super) fn bytes_written(&self) -> u64 {
+        self.wire.lock().written
+    }
+}
+
+/// A step was asked for out of order.
+fn misuse() -> Error {
+    Error::message(Kind::LocalProtocol, "There is no such step now.")
+}
