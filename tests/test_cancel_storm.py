@@ -70,7 +70,7 @@ async def _storm(door: Door) -> None:
 
 async def _worker(door: Door, pool: object, server: Server, tally: Tally, number: int) -> None:
     dice = random.Random(number)
-    while tally.cancelled < CANCELS:
+    while tally.cancelled < CANCELS and not tally.wrong:
         nonce = uuid.UUID(int=dice.getrandbits(128)).hex
         task = door.start(
             _exchange(pool, server, nonce, tally, dice.random() < 0.3), dice.choice((OWN, ANYIO))
