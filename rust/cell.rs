@@ -514,11 +514,11 @@ impl Inner {
         if !self.has(want) {
             return;
         }
-        if let Some(wanted) = self.wanted.as_mut().filter(|wanted| !wanted.announced) {
-            if let Some((listener, key)) = &wanted.listener {
-                listener.announce(Arc::clone(cell), *key);
-                wanted.announced = true;
-            }
+        if let Some(wanted) = self.wanted.as_mut().filter(|wanted| !wanted.announced)
+            && let Some((listener, key)) = &wanted.listener
+        {
+            listener.announce(Arc::clone(cell), *key);
+            wanted.announced = true;
         }
     }
 

@@ -82,6 +82,7 @@ pub struct Exchange {
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Stream>> + Send>>;
 
+#[allow(clippy::large_enum_variant)] // an exchange is on the heap already, and most are `Open` for most of the time
 enum Step {
     Acquire {
         acquire: Acquire<Parked, Owner>,

@@ -66,10 +66,10 @@ static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
 pub fn shared() -> io::Result<Handle> {
     let current = SHARED.load(Ordering::Acquire);
     // SAFETY: the pointer is null or comes from `Box::leak` below, and is never freed.
-    if let Some(shared) = unsafe { current.as_ref() } {
-        if shared.generation == generation() {
-            return Ok(shared.runtime.handle().clone());
-        }
+    if let Some(shared) = unsafe { current.as_ref() }
+        && shared.generation == generation()
+    {
+        return Ok(shared.runtime.handle().clone());
     }
     let made = Box::new(Shared {
         generation: generation(),

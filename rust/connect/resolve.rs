@@ -31,8 +31,11 @@ type Answer = Result<Vec<SocketAddr>>;
 #[derive(Clone)]
 pub(crate) struct Resolver {
     threads: Arc<Semaphore>,
-    query: Arc<dyn Fn(&str, u16) -> Answer + Send + Sync>,
+    query: Arc<Query>,
 }
+
+/// Blocks until it has an answer.
+type Query = dyn Fn(&str, u16) -> Answer + Send + Sync;
 
 impl Default for Resolver {
     fn default() -> Self {

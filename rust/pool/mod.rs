@@ -30,8 +30,11 @@ use sync::Mutex;
 /// `C` is a connection between two requests; dropping it closes it. `O` says who a request belongs to.
 #[derive(Debug)]
 pub struct Pool<C, O> {
-    state: Mutex<State<C, O, Arc<Waiter<C, O>>>>,
+    state: Mutex<Queueing<C, O>>,
 }
+
+/// The state as this room uses it: whoever waits is woken through a [`Waiter`].
+type Queueing<C, O> = State<C, O, Arc<Waiter<C, O>>>;
 
 /// Where a queued request finds what it waited for.
 #[derive(Debug)]

@@ -217,20 +217,20 @@ impl<C, O, W> State<C, O, W> {
 
     /// The idle connection that came with a lease was dead: the lease connects anew, in its slot.
     pub(super) fn connecting(&mut self, id: u64) {
-        if let Some(connection) = self.connections.get_mut(&id) {
-            if let Holder::Lease { connecting, .. } = &mut connection.holder {
-                *connecting = true;
-                connection.request_count = 1;
-            }
+        if let Some(connection) = self.connections.get_mut(&id)
+            && let Holder::Lease { connecting, .. } = &mut connection.holder
+        {
+            *connecting = true;
+            connection.request_count = 1;
         }
     }
 
     /// The lease has opened its connection.
     pub(super) fn connected(&mut self, id: u64) {
-        if let Some(connection) = self.connections.get_mut(&id) {
-            if let Holder::Lease { connecting, .. } = &mut connection.holder {
-                *connecting = false;
-            }
+        if let Some(connection) = self.connections.get_mut(&id)
+            && let Holder::Lease { connecting, .. } = &mut connection.holder
+        {
+            *connecting = false;
         }
     }
 

@@ -91,10 +91,10 @@ fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
         /// The answer and the generation it holds for: a fork makes its own thread the main one.
         static KNOWN: Cell<Option<(u64, bool)>> = const { Cell::new(None) };
     }
-    if let Some((of, is_main)) = KNOWN.get() {
-        if of == generation() {
-            return Ok(is_main);
-        }
+    if let Some((of, is_main)) = KNOWN.get()
+        && of == generation()
+    {
+        return Ok(is_main);
     }
     let threading = py.import(intern!(py, "threading"))?;
     let current = threading.call_method0(intern!(py, "get_ident"))?;

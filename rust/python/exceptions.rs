@@ -70,7 +70,7 @@ impl Exceptions {
 
     /// The exception for `error`. Its first argument is the underlying exception where there is one, as
     /// httpcore's `map_exceptions` leaves it.
-    pub(super) fn from_error(&self, py: Python<'_>, error: &Error) -> PyErr {
+    pub(super) fn of_error(&self, py: Python<'_>, error: &Error) -> PyErr {
         let class = self.class(py, error.kind());
         match self.argument(py, error) {
             Ok(Some(argument)) => PyErr::from_type(class, (argument,)),
@@ -98,9 +98,9 @@ impl Exceptions {
     }
 
     /// The exception for whatever ended an exchange.
-    pub(super) fn from_failure(&self, py: Python<'_>, failure: Failure) -> PyErr {
+    pub(super) fn of_failure(&self, py: Python<'_>, failure: Failure) -> PyErr {
         match failure {
-            Failure::Error(error) => self.from_error(py, &error),
+            Failure::Error(error) => self.of_error(py, &error),
             Failure::Closed => PyErr::from_type(
                 self.read.bind(py).clone(),
                 ("The response has been closed.",),

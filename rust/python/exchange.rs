@@ -66,7 +66,7 @@ impl Handle {
     }
 
     fn raise(&self, py: Python<'_>, failure: Failure) -> PyErr {
-        self.exceptions.from_failure(py, failure)
+        self.exceptions.of_failure(py, failure)
     }
 
     fn close(&self) {
@@ -113,10 +113,8 @@ impl AsyncExchange {
             return Ok(awaitable.unbind());
         }
         let quiet = current.shared.is_quiet();
-        if quiet {
-            if let Some(part) = cell.try_drive(want) {
-                return self.ready(py, part);
-            }
+        if quiet && let Some(part) = cell.try_drive(want) {
+            return self.ready(py, part);
         }
         let (awaitable, key) = current.register(py, &self.handle.exceptions)?;
         cell.listen(want, current.shared.clone(), key);

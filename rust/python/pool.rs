@@ -200,7 +200,7 @@ impl<D> Settings<D> {
         let request = Request {
             origin: convert::origin(scheme, host, port)?,
             head: convert::render(method, target, headers)?
-                .map_err(|error| self.exceptions.from_error(py, &error))?,
+                .map_err(|error| self.exceptions.of_error(py, &error))?,
             body: match body {
                 Some(body) => RequestBody::Whole(convert::bytes(body)?),
                 None => RequestBody::Pushed,

@@ -171,7 +171,7 @@ impl Waiter {
     fn resolve(self, py: Python<'_>, part: Result<Part, Failure>) -> PyResult<()> {
         let value = match part {
             Ok(part) => convert::part(py, part),
-            Err(failure) => Err(self.exceptions.from_failure(py, failure)),
+            Err(failure) => Err(self.exceptions.of_failure(py, failure)),
         };
         match self.wake {
             Wake::Future(future) => {

@@ -332,7 +332,9 @@ fn retired_pool_finishes_what_is_in_flight() {
 
 /// A connection whose end asks the pool, as a finaliser of Python's might.
 #[derive(Debug)]
-struct Nosy(Arc<Mutex<Option<Arc<Pool<Nosy, ()>>>>>);
+struct Nosy(Arc<Mutex<Option<NosyPool>>>);
+
+type NosyPool = Arc<Pool<Nosy, ()>>;
 
 impl Drop for Nosy {
     fn drop(&mut self) {
@@ -351,7 +353,7 @@ impl Drop for Nosy {
 
 #[test]
 fn closing_a_connection_may_come_back_to_the_pool() {
-    let pool: Arc<Pool<Nosy, ()>> = Pool::new(Limits {
+    let pool: NosyPool = Pool::new(Limits {
         max_connections: 1,
         max_keepalive_connections: 1,
         keepalive_expiry: None,
