@@ -9,14 +9,13 @@ from pathlib import Path
 import nox
 
 ROOT = Path(__file__).parent
-WHEELS = ROOT / "target" / "wheels"
 
 nox.options.sessions = ["tests", "lint", "sync", "stubs", "rust"]
 nox.options.error_on_missing_interpreters = True
 # Warnings about a missing uv or pip version tell nothing about this project.
 os.environ.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")
 
-TESTS = [
+TESTS = ["pytest", "pytest-timeout", "httpx", "httpcore[http2,socks]", "trio", "anyio", "uvloop", "tomli; python_version < '3.11'"]
     "pytest",
     "pytest-timeout",
     "httpx",
@@ -29,17 +28,15 @@ LINT = ["ruff", "mypy", "httpx", "trio", "trio-typing", "typing_extensions", "no
 
 
 def install(session: nox.Session, *extras: str) -> None:
-    """Builds the wheel, or takes the built one if the sources are older, and installs it.
+    """Builds the native module into the source tree, where every session's Python finds it.
 
-    The wheel is abi3: one build serves every Python.
+    The tree stands before site-packages on the path of whatever is run from it, so the module has to be
+    in it. It is abi3: one build serves every Python, and a second one takes no time.
     """
     if not shutil.which("cargo"):
         session.error("a Rust toolchain is needed to build httpcore_hyper: https://rustup.rs")
     session.install("maturin>=1.14,<2")
-    session.run("maturin", "build", "--release", "--quiet", "--out", str(WHEELS))
-    wheel = max(WHEELS.glob("httpcore_hyper-*.whl"), key=lambda path: path.stat().st_mtime)
-    session.install("--force-reinstall", "--no-deps", str(wheel))
-    session.install(str(wheel) + (f"[{','.join(extras)}]" if extras else ""))
+    session.run("maturin", "develop", "--release", "--extras", ",".join(extras), silent=True)
 
 
 @nox.session
@@ -48,6 +45,16 @@ def tests(session: nox.Session) -> None:
     install(session, "httpx", "trio")
     session.install(*TESTS)
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """The fault matrix at full size, against our engine and against httpcore's own."""
+    install(session, "httpx", "trio")
+    session.install(*TESTS)
+    environment = {"HTTPCORE_HYPER_TESTS": "full"}
+    for engine in ("hyper", "httpcore"):
+        session.run("pytest", "tests/faults", f"--engine={engine}", *session.posargs, env=environment)
 
 
 @nox.session
