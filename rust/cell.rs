@@ -215,6 +215,8 @@ impl ExchangeCell {
             return self.try_take(want);
         }
         let waker = Waker::from(Arc::clone(self));
+        // The caller's thread is in no runtime.
+        let _context = self.engine.runtime.enter();
         let mut inner = self.inner.lock();
         inner.wanted = Some(Wanted {
             want,

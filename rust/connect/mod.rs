@@ -117,11 +117,11 @@ impl Connector {
                 ));
             }
         }
-        race::connect_first(addresses, |address| {
+        let connect = |address| {
             let source = local.as_ref().and_then(|local| source_for(&address, local));
             socket::connect_tcp(address, source, &self.socket_options, runtime)
-        })
-        .await
+        };
+        race::connect_first(addresses, connect, runtime).await
     }
 
     async fn local_addresses(&self, address: &str, runtime: &Handle) -> Result<Vec<IpAddr>> {

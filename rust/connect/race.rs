@@ -10,6 +10,8 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use super::stream::Stream;
 use crate::error::{Error, Kind, Result};
 
@@ -28,6 +30,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 pub(super) async fn connect_first<F>(
     addresses: Vec<SocketAddr>,
     connect: impl Fn(SocketAddr) -> F,
+    runtime: &Handle,
 ) -> Result<Stream>
 where
     F: Future<Output = Result<Stream>> + Send,
@@ -40,7 +43,10 @@ where
             running.push(Box::pin(connect(address)));
         }
         let is_last = waiting.is_empty();
-        let mut stagger = (!is_last).then(|| Box::pin(tokio::time::sleep(STAGGER)));
+        let mut stagger = (!is_last).then(|| {
+            let _context = runtime.enter();
+            Box::pin(tokio::time::sleep(STAGGER))
+        });
         // Ready with the stream, with `None` when the next attempt is due.
         let outcome = poll_fn(|cx| {
             let mut index = 0;

@@ -94,6 +94,37 @@ async fn a_refused_address_makes_the_next_begin_at_once() {
         .expect("the last address listens");
 }
 
+#[test]
+fn no_runtime_need_be_current() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime can be built");
+    let (_listener, port) = listener();
+    let live = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let connector = with_addresses(vec![live; 3]);
+    let origin = origin("three.example", port.into());
+    let timeout = Some(super::HANGS);
+    let mut connecting = Box::pin(connector.connect(&origin, timeout, runtime.handle()));
+    // Polled by a thread that is in no runtime's context, until the reactor has done its part.
+    let (woken, waits) = std::sync::mpsc::channel();
+    let waker = std::task::Waker::from(Arc::new(Unpark(woken)));
+    let mut cx = std::task::Context::from_waker(&waker);
+    while connecting.as_mut().poll(&mut cx).is_pending() {
+        waits.recv_timeout(super::HANGS).expect("the test hangs");
+    }
+}
+
+struct Unpark(std::sync::mpsc::Sender<()>);
+
+impl std::task::Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        // The test may have ended.
+        let _ = self.0.send(());
+    }
+}
+
 #[tokio::test]
 async fn one_family_may_be_missing() {
     let (_listener, port) = listener();
