@@ -15,10 +15,12 @@ nox.options.error_on_missing_interpreters = True
 # Warnings about a missing uv or pip version tell nothing about this project.
 os.environ.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")
 
-TESTS = ["pytest", "pytest-timeout", "httpx", "httpcore[http2,socks]", "trio", "anyio", "uvloop", "tomli; python_version < '3.11'"]
+# httpcore's extras are for the tests of what httpcore's own engine serves.
+TESTS = [
     "pytest",
     "pytest-timeout",
     "httpx",
+    "httpcore[http2,socks]",
     "trio",
     "anyio",
     "uvloop",
