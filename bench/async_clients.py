@@ -1,4 +1,4 @@
-"""Every async client behind one shape: `get`, `download`, `upload`. Nothing is measured here.
+"""Every async client behind one shape: `get`, `download`, `upload`. Measures nothing.
 
 Each checks the status and gives the length of the body, so that no client is fast by failing. A library is
 imported when its client is made: the process that measures one has no other loaded beyond httpx and httpcore.

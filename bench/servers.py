@@ -13,6 +13,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SMALL_BODY = 242  # bytes; what a small JSON answer weighs, and what earlier figures were taken with
 LARGE_BODY = 256 * 1024 * 1024  # long enough that TCP's start does not count
@@ -55,9 +59,14 @@ class ServerMissing(Exception):
     """The server is not installed, or did not start. The message is for the user."""
 
 
+def can_pin() -> bool:
+    """Both cores are ours to choose; nothing is pinned on one core, or where the system has no such call."""
+    return hasattr(os, "sched_setaffinity") and {SERVER_CORE, CLIENT_CORE} <= os.sched_getaffinity(0)
+
+
 def pin(core: int) -> None:
-    """Keeps this process on one core, where there is more than one and the system can."""
-    if hasattr(os, "sched_setaffinity") and core in os.sched_getaffinity(0) and len(os.sched_getaffinity(0)) > 1:
+    """Keeps this process, and those it starts, on one core."""
+    if can_pin():
         os.sched_setaffinity(0, {core})
 
 
@@ -97,16 +106,22 @@ class Server:
     def command(self) -> list[str]:
         raise NotImplementedError
 
-    def __enter__(self) -> Server:
-        # Its own session: a Ctrl-C in the terminal reaches us alone, and we stop it in order.
-        self._process = subprocess.Popen(
-            self.command(),
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            preexec_fn=lambda: pin(SERVER_CORE),
-        )
+    def __enter__(self) -> Self:
+        # The child inherits the core from us, and nginx's worker from the child.
+        before = os.sched_getaffinity(0) if can_pin() else None
+        pin(SERVER_CORE)
+        try:
+            # Its own session: a Ctrl-C in the terminal reaches us alone, and we stop it in order.
+            self._process = subprocess.Popen(
+                self.command(),
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        finally:
+            if before is not None:
+                os.sched_setaffinity(0, before)
         try:
             wait_for(self._process, self.port)
         except BaseException:
@@ -138,6 +153,10 @@ class Nginx(Server):
         self._large = large
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
+    def version(self) -> str:
+        said = subprocess.run([self.binary, "-v"], capture_output=True, text=True, check=False).stderr
+        return said.strip().rpartition(" ")[2] or "nginx"
+
     def command(self) -> list[str]:
         self._folder = tempfile.TemporaryDirectory(prefix="httpcore-hyper-bench-")
         folder = Path(self._folder.name)
@@ -164,7 +183,8 @@ class Nginx(Server):
 class Sink(Server):
     """Takes uploads and answers when it has read them to the end.
 
-    nginx's `return 200` answers before it has read the body: a client that stops sending then would look fast.
+    nginx's `return 200` answers before it has read the body: a client that stops sending then would look
+    fast.
     """
 
     def command(self) -> list[str]:

@@ -1,7 +1,7 @@
 """Reads uploads to their end and answers 200. A program of its own; nothing of the benchmark is imported.
 
-It is a measuring device, not an HTTP server: heads come whole in the first reads, bodies hold only `x`, so the
-end of a chunked body cannot be mistaken.
+It is a measuring device, not an HTTP server: one request at a time on a connection, and bodies that hold only
+`x`, so that the end of a chunked body cannot be mistaken.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every sync client behind one shape: `get`, `download`, `upload`; shared by threads. Nothing is measured here.
+"""Every sync client behind one shape: `get`, `download`, `upload`; shared by threads. Measures nothing.
 
 The async twin is `async_clients`; the rules are the same.
 """

@@ -1,8 +1,8 @@
-"""The measured process: one variant on one door, a round for each line on stdin. Decides nothing about rounds.
+"""The measured process: one variant on one door, a round for each line on stdin. Orders are the parent's.
 
-The process stays alive over all rounds of a row; each round opens its own client, warms it up, and measures for
-a given time. A line of JSON goes out as soon as the figures are there, before the client is closed: closing a
-slow pool can take long.
+The process stays alive over all rounds of a row; each round opens its own client, warms it up, and measures
+for a given time. A line of JSON goes out as soon as the figures are there, before the client is closed:
+closing a slow pool can take long.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from .variants import BY_NAME, ROWS, Row, Variant
 UPLOAD_BODY = 100 * 1000 * 1000
 UPLOAD_CHUNK = 64 * 1024
 MB = 1_000_000
-CEILING_BREATH = 64  # a canned answer never suspends; so many requests later the loop gets its turn for timers
+CEILING_BREATH = (
+    64  # a canned answer never suspends; so many requests later the loop gets its turn for timers
+)
 
 
 @dataclass
@@ -91,10 +93,10 @@ def peak() -> int:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
 
-def compute() -> None:
-    """What holds the GIL in the rows with a computing thread."""
+def compute(stopped: threading.Event) -> None:
+    """What holds the GIL in the rows with a computing thread; only in its own process's rounds."""
     value = 0
-    while True:
+    while not stopped.is_set():
         for number in range(1000):
             value = (value * 31 + number) % 1_000_003
 
@@ -148,7 +150,8 @@ async def async_round(row: Row, variant: Variant, order: Order) -> None:
                     meter.timed(began)
 
         async with anyio.create_task_group() as group:
-            for _ in range(row.concurrency):
+            # A canned answer never suspends: more tasks would only take their turns one after another.
+            for _ in range(1 if variant.ceiling else row.concurrency):
                 group.start_soon(loop)
             await anyio.sleep(order.warm_up)
             meter.start()
@@ -250,14 +253,16 @@ def main() -> None:
         return
     if row.work.startswith("upload"):
         PAYLOAD = b"x" * UPLOAD_BODY
-    if row.computing:
-        threading.Thread(target=compute, daemon=True).start()
     say({"ready": True})
     for line in sys.stdin:
+        stopped = threading.Event()
+        if row.computing:
+            threading.Thread(target=compute, args=(stopped,), daemon=True).start()
         try:
             run(Order(**json.loads(line)))
         except Exception as error:
             say({"failed": f"{type(error).__name__}: {error}"[:200]})
+        stopped.set()
         say({"idle": True})
 
 
