@@ -1,0 +1,243 @@
+"""Every async client behind one shape: `get`, `download`, `upload`. Measures nothing.
+
+Each checks the status and gives the length of the body, so that no client is fast by failing. A library is
+imported when its client is made: the process that measures one has no other loaded beyond httpx and httpcore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from importlib import import_module
+from typing import Any
+
+from .servers import SMALL_BODY
+from .variants import MAX_CONNECTIONS, TIMEOUT_SECONDS, Variant
+
+CLOSE = {"Connection": "close"}
+CANNED = b"x" * SMALL_BODY
+
+
+def check(status: int) -> None:
+    if status != 200:
+        raise RuntimeError(f"answered with status {status}")
+
+
+class Client:
+    """`url` is fetched whole by `get`, streamed by `download`; `upload` posts bytes or an async iterator."""
+
+    def __init__(self, library: str) -> None:
+        self.library = import_module(library)
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        pass
+
+    async def get(self, url: str, close: bool = False) -> int:
+        raise NotImplementedError
+
+    async def download(self, url: str) -> int:
+        raise NotImplementedError
+
+    async def upload(self, url: str, body: bytes | AsyncIterator[bytes]) -> None:
+        raise NotImplementedError
+
+
+class Pool(Client):
+    """httpcore, httpcore2 and ours: one contract."""
+
+    async def __aenter__(self) -> Client:
+        self.pool = self.library.AsyncConnectionPool(
+            max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS
+        )
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.pool.aclose()
+
+    async def get(self, url: str, close: bool = False) -> int:
+        response = await self.pool.request("GET", url, headers=CLOSE if close else None)
+        check(response.status)
+        return len(response.content)
+
+    async def download(self, url: str) -> int:
+        size = 0
+        async with self.pool.stream("GET", url) as response:
+            check(response.status)
+            async for chunk in response.aiter_stream():
+                size += len(chunk)
+        return size
+
+    async def upload(self, url: str, body: bytes | AsyncIterator[bytes]) -> None:
+        check((await self.pool.request("POST", url, content=body)).status)
+
+
+def null_pool() -> Any:
+    """A pool of httpcore's that answers at once."""
+    import httpcore
+
+    class Null(httpcore.AsyncConnectionPool):
+        async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+            return httpcore.Response(200, headers=[(b"Content-Length", b"%d" % SMALL_BODY)], content=CANNED)
+
+    return Null()
+
+
+class NullPool(Pool):
+    async def __aenter__(self) -> Client:
+        self.pool = null_pool()
+        return self
+
+
+def limits(httpx: Any) -> Any:
+    return httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
+
+
+class Httpx(Client):
+    """httpx and httpx2 over their own pools; the subclasses put another transport under httpx."""
+
+    def transport(self) -> Any:
+        return None
+
+    async def __aenter__(self) -> Client:
+        httpx = self.library if self.library.__name__ == "httpx2" else import_module("httpx")
+        self.client = httpx.AsyncClient(
+            transport=self.transport(), limits=limits(httpx), timeout=TIMEOUT_SECONDS, trust_env=False
+        )
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.client.aclose()
+
+    async def get(self, url: str, close: bool = False) -> int:
+        response = await self.client.get(url, headers=CLOSE if close else None)
+        check(response.status_code)
+        return len(response.content)
+
+    async def download(self, url: str) -> int:
+        size = 0
+        async with self.client.stream("GET", url) as response:
+            check(response.status_code)
+            async for chunk in response.aiter_bytes():
+                size += len(chunk)
+        return size
+
+    async def upload(self, url: str, body: bytes | AsyncIterator[bytes]) -> None:
+        check((await self.client.post(url, content=body)).status_code)
+
+
+class HttpxOurs(Httpx):
+    def transport(self) -> Any:
+        return self.library.AsyncHTTPTransport(limits=limits(import_module("httpx")))
+
+
+class HttpxAiohttp(Httpx):
+    def transport(self) -> Any:
+        return self.library.AiohttpTransport(limits=limits(import_module("httpx")))
+
+
+class HttpxPyreqwest(Httpx):
+    def transport(self) -> Any:
+        from pyreqwest.compatibility.httpx import HttpxTransport
+
+        return HttpxTransport(pyreqwest_client())
+
+
+class HttpxNullPool(Httpx):
+    """The most that a swapped pool can reach."""
+
+    def transport(self) -> Any:
+        transport = self.library.AsyncHTTPTransport()
+        transport._pool = null_pool()
+        return transport
+
+
+class HttpxNullTransport(Httpx):
+    """The most that a transport can reach."""
+
+    def transport(self) -> Any:
+        httpx = self.library
+
+        class Null(httpx.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+            async def handle_async_request(self, request: Any) -> Any:
+                return httpx.Response(200, content=CANNED)
+
+        return Null()
+
+
+def pyreqwest_client() -> Any:
+    from pyreqwest.client import ClientBuilder
+
+    return (
+        ClientBuilder()
+        .max_connections(MAX_CONNECTIONS)
+        .pool_max_idle_per_host(MAX_CONNECTIONS)
+        .timeout(timedelta(seconds=TIMEOUT_SECONDS))
+        .no_proxy()
+        .build()
+    )
+
+
+class Pyreqwest(Client):
+    async def __aenter__(self) -> Client:
+        self.client = pyreqwest_client()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.client.close()
+
+    async def get(self, url: str, close: bool = False) -> int:
+        request = self.client.get(url)
+        response = await (request.headers(CLOSE) if close else request).build().send()
+        check(response.status)
+        return len(await response.bytes())
+
+    async def download(self, url: str) -> int:
+        size = 0
+        async with self.client.get(url).build_streamed() as response:
+            check(response.status)
+            while chunk := await response.body_reader.read_chunk():
+                size += len(chunk)
+        return size
+
+    async def upload(self, url: str, body: bytes | AsyncIterator[bytes]) -> None:
+        request = self.client.post(url)
+        request = request.body_bytes(body) if isinstance(body, bytes) else request.body_stream(body)
+        check((await request.build().send()).status)
+
+
+class Aiohttp(Client):
+    async def __aenter__(self) -> Client:
+        aiohttp = self.library
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.session.close()
+
+    async def get(self, url: str, close: bool = False) -> int:
+        async with self.session.get(url, headers=CLOSE if close else None) as response:
+            check(response.status)
+            return len(await response.read())
+
+    async def download(self, url: str) -> int:
+        size = 0
+        async with self.session.get(url) as response:
+            check(response.status)
+            async for chunk in response.content.iter_any():
+                size += len(chunk)
+        return size
+
+    async def upload(self, url: str, body: bytes | AsyncIterator[bytes]) -> None:
+        async with self.session.post(url, data=body) as response:
+            check(response.status)
+            await response.read()
+
+
+def make(variant: Variant) -> Client:
+    return globals()[variant.client](variant.library)  # type: ignore[no-any-return]

@@ -1,0 +1,191 @@
+"""The servers that are measured against: a real nginx, and a sink for uploads. No client code here.
+
+Both are children of ours on free ports of 127.0.0.1, pinned to the server's core, stopped by pid.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+SMALL_BODY = 242  # bytes; what a small JSON answer weighs, and what earlier figures were taken with
+LARGE_BODY = 256 * 1024 * 1024  # long enough that TCP's start does not count
+MIB = 1024 * 1024
+START_SECONDS = 10.0  # a server that does not listen by then never will
+STOP_SECONDS = 5.0
+SERVER_CORE = 0
+CLIENT_CORE = 1
+
+_CONFIG = """
+worker_processes 1;
+daemon off;
+{user}
+pid {folder}/nginx.pid;
+error_log {folder}/error.log warn;
+events {{ worker_connections 16384; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nodelay on;
+    default_type application/octet-stream;
+    client_max_body_size 0;
+    keepalive_requests 1000000000;
+    keepalive_timeout 3600s;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        root {folder}/www;
+        location = /post {{ return 200; }}
+    }}
+}}
+"""
+
+
+class ServerMissing(Exception):
+    """The server is not installed, or did not start. The message is for the user."""
+
+
+def can_pin() -> bool:
+    """Both cores are ours to choose; nothing is pinned on one core, or where the system has no such call."""
+    return hasattr(os, "sched_setaffinity") and {SERVER_CORE, CLIENT_CORE} <= os.sched_getaffinity(0)
+
+
+def pin(core: int) -> None:
+    """Keeps this process, and those it starts, on one core."""
+    if can_pin():
+        os.sched_setaffinity(0, {core})
+
+
+def find_nginx() -> str | None:
+    # Debian puts it where a user's PATH does not look.
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+    """Returns once something listens on the port; raises if the process ends before that."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ServerMissing(f"{process.args[0]} ended with code {process.returncode}")  # type: ignore[index]
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise ServerMissing(f"nothing listens on port {port} after {START_SECONDS:.0f} s")
+
+
+class Server:
+    """A child process on a port: started on entry, gone on exit whatever happens in between."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        # The child inherits the core from us, and nginx's worker from the child.
+        before = os.sched_getaffinity(0) if can_pin() else None
+        pin(SERVER_CORE)
+        try:
+            # Its own session: a Ctrl-C in the terminal reaches us alone, and we stop it in order.
+            self._process = subprocess.Popen(
+                self.command(),
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        finally:
+            if before is not None:
+                os.sched_setaffinity(0, before)
+        try:
+            wait_for(self._process, self.port)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
+class Nginx(Server):
+    """One worker, static files: `/small` and, if asked for, `/large`; POST to `/post` is answered 200."""
+
+    def __init__(self, large: bool = False) -> None:
+        binary = find_nginx()
+        if binary is None:
+            raise ServerMissing("nginx is not installed; on Debian and Ubuntu: apt-get install nginx-light")
+        super().__init__()
+        self.binary = binary
+        self._large = large
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def version(self) -> str:
+        said = subprocess.run([self.binary, "-v"], capture_output=True, text=True, check=False).stderr
+        return said.strip().rpartition(" ")[2] or "nginx"
+
+    def command(self) -> list[str]:
+        self._folder = tempfile.TemporaryDirectory(prefix="httpcore-hyper-bench-")
+        folder = Path(self._folder.name)
+        folder.chmod(0o755)
+        (folder / "www").mkdir()
+        (folder / "www" / "small").write_bytes(b"x" * SMALL_BODY)
+        if self._large:
+            with open(folder / "www" / "large", "wb") as file:
+                for _ in range(LARGE_BODY // MIB):
+                    file.write(b"x" * MIB)
+        # Started by root, nginx would drop to a user who may not exist or not see the folder.
+        user = "user root;" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
+        config = folder / "nginx.conf"
+        config.write_text(_CONFIG.format(folder=folder, port=self.port, user=user))
+        return [self.binary, "-e", str(folder / "error.log"), "-c", str(config)]
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+
+class Sink(Server):
+    """Takes uploads and answers when it has read them to the end.
+
+    nginx's `return 200` answers before it has read the body: a client that stops sending then would look
+    fast.
+    """
+
+    def command(self) -> list[str]:
+        return [sys.executable, str(Path(__file__).with_name("sink.py")), str(self.port)]

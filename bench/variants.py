@@ -1,0 +1,110 @@
+"""The list of what is compared, and on which doors each can run. No I/O, no import of any client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ASYNC_DOORS = ("asyncio", "uvloop", "trio")
+ANYWHERE = (*ASYNC_DOORS, "sync")
+ASYNCIO = ("asyncio", "uvloop")
+
+MAX_CONNECTIONS = 100  # httpx's own default; given to every client, as is the same number of idle ones
+TIMEOUT_SECONDS = 60.0  # every client under httpx has all four; long enough for the slowest row
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to send a request.
+
+    `client` names the class in `async_clients` or `sync_clients`; `library` is what it imports and takes.
+    """
+
+    name: str
+    level: str  # "pool" or "httpx"
+    client: str
+    library: str
+    doors: tuple[str, ...]
+    ceiling: bool = False  # answers without I/O: the most that anything at its place can reach
+    ours: bool = False
+
+
+VARIANTS = (
+    Variant("httpcore_hyper", "pool", "Pool", "httpcore_hyper", ANYWHERE, ours=True),
+    Variant("httpcore", "pool", "Pool", "httpcore", ANYWHERE),
+    Variant("httpcore2", "pool", "Pool", "httpcore2", ANYWHERE),
+    Variant("aiohttp", "pool", "Aiohttp", "aiohttp", ASYNCIO),
+    Variant("pyreqwest", "pool", "Pyreqwest", "pyreqwest", (*ASYNCIO, "sync")),
+    Variant("urllib3", "pool", "Urllib3", "urllib3", ("sync",)),
+    Variant("pycurl", "pool", "Pycurl", "pycurl", ("sync",)),
+    Variant("null pool", "pool", "NullPool", "httpcore", ANYWHERE, ceiling=True),
+    Variant("httpx + httpcore_hyper", "httpx", "HttpxOurs", "httpcore_hyper", ANYWHERE, ours=True),
+    Variant("httpx", "httpx", "Httpx", "httpx", ANYWHERE),
+    Variant("httpx2", "httpx", "Httpx", "httpx2", ANYWHERE),
+    Variant("httpx-aiohttp", "httpx", "HttpxAiohttp", "httpx_aiohttp", ASYNCIO),
+    Variant("httpx + pyreqwest", "httpx", "HttpxPyreqwest", "pyreqwest", (*ASYNCIO, "sync")),
+    Variant("httpx + null pool", "httpx", "HttpxNullPool", "httpx", ANYWHERE, ceiling=True),
+    Variant("httpx + null transport", "httpx", "HttpxNullTransport", "httpx", ANYWHERE, ceiling=True),
+)
+
+BY_NAME = {variant.name: variant for variant in VARIANTS}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of work, measured for every variant of its level that has its door.
+
+    `work` is one of: get, connect, download, upload-bytes, upload-iterator.
+    """
+
+    name: str
+    level: str
+    door: str
+    work: str = "get"
+    concurrency: int = 1
+    computing: bool = False  # a thread computes in pure Python next to the client
+
+    @property
+    def bulk(self) -> bool:
+        return self.work in ("download", "upload-bytes", "upload-iterator")
+
+    @property
+    def unit(self) -> str:
+        return "MB/s" if self.bulk else "req/s"
+
+    def variants(self) -> list[Variant]:
+        """A canned answer says nothing about bytes and connections: no ceilings there."""
+        return [
+            variant
+            for variant in VARIANTS
+            if variant.level == self.level
+            and self.door in variant.doors
+            and not (variant.ceiling and self.work != "get")
+        ]
+
+
+def _rows() -> tuple[Row, ...]:
+    rows = []
+    levels = (("pool", "pool"), ("httpx", "under httpx"))
+    for level, words in levels:
+        for door, sizes in (("asyncio", (1, 64, 512)), ("uvloop", (1, 64)), ("trio", (1, 64))):
+            rows += [Row(f"GET, {words}, {door}, c={size}", level, door, "get", size) for size in sizes]
+    for level, words, sizes in (("pool", "pool", (1, 4, 16, 64)), ("httpx", "under httpx", (1, 16))):
+        rows += [Row(f"GET, {words}, sync, {size} threads", level, "sync", "get", size) for size in sizes]
+    for work, words in (
+        ("download", "download 256 MB"),
+        ("upload-bytes", "upload 100 MB bytes"),
+        ("upload-iterator", "upload 100 MB iterator"),
+    ):
+        for level, where in levels:
+            for door in ("asyncio", "sync"):
+                rows.append(Row(f"{words}, {where}, {door}", level, door, work))
+    for level, words in levels:
+        rows.append(
+            Row(f"GET beside computing, {words}, asyncio, c=64", level, "asyncio", "get", 64, computing=True)
+        )
+    rows.append(Row("new connections, pool, asyncio, c=16", "pool", "asyncio", "connect", 16))
+    rows.append(Row("new connections, pool, sync, 1 threads", "pool", "sync", "connect", 1))
+    return tuple(rows)
+
+
+ROWS = _rows()

@@ -1,0 +1,270 @@
+"""The measured process: one variant on one door, a round for each line on stdin. Orders are the parent's.
+
+The process stays alive over all rounds of a row; each round opens its own client, warms it up, and measures
+for a given time. A line of JSON goes out as soon as the figures are there, before the client is closed:
+closing a slow pool can take long.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .servers import CLIENT_CORE, LARGE_BODY, SMALL_BODY, pin
+from .variants import BY_NAME, ROWS, Row, Variant
+
+UPLOAD_BODY = 100 * 1000 * 1000
+UPLOAD_CHUNK = 64 * 1024
+MB = 1_000_000
+CEILING_BREATH = (
+    64  # a canned answer never suspends; so many requests later the loop gets its turn for timers
+)
+
+
+@dataclass
+class Order:
+    """What the parent asks for: one round."""
+
+    url: str
+    sink: str
+    seconds: float
+    warm_up: float
+
+
+class Meter:
+    """Counts requests and their times; the figures are those between `start` and `stop`."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.errors = 0
+        self.first_error = ""
+
+    def timed(self, began: float) -> None:
+        self.times.append(time.perf_counter() - began)
+
+    def failed(self, error: BaseException) -> None:
+        self.errors += 1
+        self.first_error = self.first_error or f"{type(error).__name__}: {error}"[:200]
+
+    def start(self) -> None:
+        self._from = len(self.times)
+        self._cpu = time.process_time()
+        self._wall = time.perf_counter()
+
+    def stop(self, size: int = 0) -> dict[str, Any]:
+        """With a size, the figures are per MB; otherwise per request."""
+        wall = time.perf_counter() - self._wall
+        cpu = time.process_time() - self._cpu
+        times = sorted(self.times[self._from :])
+        units = len(times) * size / MB if size else len(times)
+        return {
+            "rate": units / wall,
+            "cpu_us": cpu * 1e6 / units if units else None,
+            "p50_ms": times[len(times) // 2] * 1e3 if times else None,
+            "p99_ms": times[min(len(times) - 1, len(times) * 99 // 100)] * 1e3 if times else None,
+            "requests": len(times),
+            "errors": self.errors,
+            "error": self.first_error,
+        }
+
+
+def resident() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+def forget_peak() -> bool:
+    """Resets the kernel's peak of resident memory; false where there is none."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak() -> int:
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+
+
+def compute(stopped: threading.Event) -> None:
+    """What holds the GIL in the rows with a computing thread; only in its own process's rounds."""
+    value = 0
+    while not stopped.is_set():
+        for number in range(1000):
+            value = (value * 31 + number) % 1_000_003
+
+
+def say(figures: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(figures) + "\n")
+    sys.stdout.flush()
+
+
+def check_length(size: int, expected: int) -> None:
+    if size != expected:
+        raise RuntimeError(f"body of {size} bytes instead of {expected}")
+
+
+async def async_round(row: Row, variant: Variant, order: Order) -> None:
+    import anyio  # httpx brings it; its task group is the same on every door
+
+    from . import async_clients
+
+    meter = Meter()
+    async with async_clients.make(variant) as client:
+        if row.bulk:
+
+            async def chunks() -> Any:
+                for start in range(0, UPLOAD_BODY, UPLOAD_CHUNK):
+                    yield PAYLOAD[start : start + UPLOAD_CHUNK]
+
+            await client.get(order.url + "/small")
+            with Bulk(row, meter):
+                began = time.perf_counter()
+                if row.work == "download":
+                    check_length(await client.download(order.url + "/large"), LARGE_BODY)
+                else:
+                    await client.upload(order.sink, PAYLOAD if row.work == "upload-bytes" else chunks())
+                meter.timed(began)
+            return
+
+        url, close = order.url + "/small", row.work == "connect"
+
+        async def loop() -> None:
+            while True:
+                if variant.ceiling and not len(meter.times) % CEILING_BREATH:
+                    await anyio.sleep(0)
+                began = time.perf_counter()
+                try:
+                    check_length(await client.get(url, close), SMALL_BODY)
+                except Exception as error:
+                    meter.failed(error)
+                    await anyio.sleep(0)
+                else:
+                    meter.timed(began)
+
+        async with anyio.create_task_group() as group:
+            # A canned answer never suspends: more tasks would only take their turns one after another.
+            for _ in range(1 if variant.ceiling else row.concurrency):
+                group.start_soon(loop)
+            await anyio.sleep(order.warm_up)
+            meter.start()
+            await anyio.sleep(order.seconds)
+            say(meter.stop())
+            group.cancel_scope.cancel()
+
+
+def sync_round(row: Row, variant: Variant, order: Order) -> None:
+    from . import sync_clients
+
+    meter = Meter()
+    stopped = threading.Event()
+    with sync_clients.make(variant) as client:
+        if row.bulk:
+            client.get(order.url + "/small")
+            chunks = (PAYLOAD[at : at + UPLOAD_CHUNK] for at in range(0, UPLOAD_BODY, UPLOAD_CHUNK))
+            with Bulk(row, meter):
+                began = time.perf_counter()
+                if row.work == "download":
+                    check_length(client.download(order.url + "/large"), LARGE_BODY)
+                else:
+                    client.upload(order.sink, PAYLOAD if row.work == "upload-bytes" else chunks)
+                meter.timed(began)
+            return
+
+        url, close = order.url + "/small", row.work == "connect"
+
+        def loop() -> None:
+            while not stopped.is_set():
+                began = time.perf_counter()
+                try:
+                    check_length(client.get(url, close), SMALL_BODY)
+                except Exception as error:
+                    meter.failed(error)
+                else:
+                    meter.timed(began)
+
+        threads = [threading.Thread(target=loop, daemon=True) for _ in range(row.concurrency)]
+        for thread in threads:
+            thread.start()
+        time.sleep(order.warm_up)
+        meter.start()
+        time.sleep(order.seconds)
+        say(meter.stop())
+        stopped.set()
+        for thread in threads:
+            thread.join()
+
+
+class Bulk:
+    """Measures one large transfer, with the growth of resident memory during it."""
+
+    def __init__(self, row: Row, meter: Meter) -> None:
+        self.size = LARGE_BODY if row.work == "download" else UPLOAD_BODY
+        self.meter = meter
+
+    def __enter__(self) -> None:
+        self.has_peak = forget_peak()
+        self.before = resident()
+        self.meter.start()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            grown = {"grown": peak() - self.before} if self.has_peak else {}
+            say(self.meter.stop(self.size) | grown)
+
+
+PAYLOAD = b""
+
+
+def runner(row: Row, variant: Variant) -> Callable[[Order], None]:
+    """What runs a round on the row's door. An import that fails does so here, before the first round."""
+    if row.door == "sync":
+        return lambda order: sync_round(row, variant, order)
+    if row.door == "trio":
+        import trio
+
+        return lambda order: trio.run(async_round, row, variant, order)
+    if row.door == "uvloop":
+        import uvloop
+
+        return lambda order: uvloop.run(async_round(row, variant, order))
+    import asyncio
+
+    return lambda order: asyncio.run(async_round(row, variant, order))
+
+
+def main() -> None:
+    global PAYLOAD  # noqa: PLW0603 - made once, and only where it is needed: it is 100 MB
+    pin(CLIENT_CORE)
+    variant = BY_NAME[sys.argv[1]]
+    row = next(row for row in ROWS if row.name == sys.argv[2])
+    try:
+        __import__(variant.library)
+        run = runner(row, variant)
+    except ImportError as error:
+        say({"missing": str(error)})
+        return
+    if row.work.startswith("upload"):
+        PAYLOAD = b"x" * UPLOAD_BODY
+    say({"ready": True})
+    for line in sys.stdin:
+        stopped = threading.Event()
+        if row.computing:
+            threading.Thread(target=compute, args=(stopped,), daemon=True).start()
+        try:
+            run(Order(**json.loads(line)))
+        except Exception as error:
+            say({"failed": f"{type(error).__name__}: {error}"[:200]})
+        stopped.set()
+        say({"idle": True})
+
+
+if __name__ == "__main__":
+    main()
