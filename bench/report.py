@@ -99,6 +99,7 @@ CLAIMS = (
     Claim("GET, under httpx, asyncio, c=64", "httpx-aiohttp", 1.3),
     Claim("GET, pool, asyncio, c=64", "httpcore2", 5),
     Claim("GET, pool, sync, 1 threads", "httpcore", 2),
+    Claim("GET, pool, sync, 1 threads, one core", "httpcore", 2),
     Claim("download 256 MB, under httpx, asyncio", "httpx", 2, 8 * MIB),
     Claim("download 256 MB, under httpx, sync", "httpx", 2, 8 * MIB),
 )
@@ -136,6 +137,9 @@ def judge(claim: Claim, results: list[Result]) -> Verdict:
     if peer.problem:
         figure += f"; {claim.peer}: {peer.problem}"
     figure += ")"
+    own_cpu, other_cpu = mine.median("cpu_us"), peer.median("cpu_us")
+    if own_cpu and other_cpu and not mine.row.bulk:
+        figure += f"; CPU {number(own_cpu, 1)} / {number(other_cpu, 1)} us"
     holds = own / other >= claim.ratio and not mine.problem
     if mine.problem:
         figure += f"; ours: {mine.problem}"

@@ -62,6 +62,9 @@ class Row:
     work: str = "get"
     concurrency: int = 1
     computing: bool = False  # a thread computes in pure Python next to the client
+    # The client shares the server's core. With one request at a time the two never run at once, and between
+    # two cores most of the time is the machine's wake-ups, which are the same for every client.
+    one_core: bool = False
 
     @property
     def bulk(self) -> bool:
@@ -90,6 +93,9 @@ def _rows() -> tuple[Row, ...]:
             rows += [Row(f"GET, {words}, {door}, c={size}", level, door, "get", size) for size in sizes]
     for level, words, sizes in (("pool", "pool", (1, 4, 16, 64)), ("httpx", "under httpx", (1, 16))):
         rows += [Row(f"GET, {words}, sync, {size} threads", level, "sync", "get", size) for size in sizes]
+    rows.append(Row("GET, pool, asyncio, c=1, one core", "pool", "asyncio", one_core=True))
+    rows.append(Row("GET, pool, sync, 1 threads, one core", "pool", "sync", one_core=True))
+    rows.append(Row("GET, under httpx, sync, 1 threads, one core", "httpx", "sync", one_core=True))
     for work, words in (
         ("download", "download 256 MB"),
         ("upload-bytes", "upload 100 MB bytes"),

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .servers import CLIENT_CORE, LARGE_BODY, SMALL_BODY, pin
+from .servers import CLIENT_CORE, LARGE_BODY, SERVER_CORE, SMALL_BODY, pin
 from .variants import BY_NAME, ROWS, Row, Variant
 
 UPLOAD_BODY = 100 * 1000 * 1000
@@ -242,9 +242,9 @@ def runner(row: Row, variant: Variant) -> Callable[[Order], None]:
 
 def main() -> None:
     global PAYLOAD  # noqa: PLW0603 - made once, and only where it is needed: it is 100 MB
-    pin(CLIENT_CORE)
     variant = BY_NAME[sys.argv[1]]
     row = next(row for row in ROWS if row.name == sys.argv[2])
+    pin(SERVER_CORE if row.one_core else CLIENT_CORE)
     try:
         __import__(variant.library)
         run = runner(row, variant)

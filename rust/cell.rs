@@ -187,6 +187,8 @@ impl ExchangeCell {
         match inner.take(want) {
             Some(part) => {
                 inner.wanted = None;
+                // Nobody sleeps: a wake-up would only cost the next caller a look.
+                inner.parked = None;
                 Poll::Ready(part)
             }
             None => {
@@ -397,10 +399,8 @@ impl Future for Drive {
         let mut inner = cell.inner.lock();
         let driven = inner.advance(cx);
         inner.announce(cell);
-        if driven.is_pending() {
-            // Replaces what an earlier poll left, so that push, take and close find this task.
-            inner.parked = Some(cx.waker().clone());
-        }
+        // Replaces what an earlier poll left, so that push, take and close find this task, if there is one.
+        inner.parked = driven.is_pending().then(|| cx.waker().clone());
         driven
     }
 }

@@ -25,6 +25,11 @@ const NO_SIGNAL: i32 = 0;
 #[cfg(not(target_os = "macos"))]
 const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 
+/// Whether a read that leaves room in the buffer has taken all there was, so that asking once more is a
+/// wasted system call. Of epoll's edges that is true: what comes later is a new edge, and tokio never
+/// clears the one that says that the peer has closed.
+const SHORT_READ_DRAINS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
 /// One end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -161,10 +166,16 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         loop {
             let mut guard = ready!(self.socket.poll_read_ready(cx))?;
+            let room = buffer.remaining();
             match receive(guard.get_inner(), buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-                received => return Poll::Ready(received),
+                received => {
+                    if SHORT_READ_DRAINS && buffer.remaining() > 0 && buffer.remaining() < room {
+                        guard.clear_ready();
+                    }
+                    return Poll::Ready(received);
+                }
             }
         }
     }
