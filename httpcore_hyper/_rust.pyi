@@ -12,11 +12,23 @@ from typing import Any, Literal, TypeAlias, TypeVar, final
 
 from typing_extensions import Buffer
 
-T = TypeVar("T")
+_T = TypeVar("_T")
+
+__all__ = [
+    "AsyncExchange",
+    "AsyncPool",
+    "Exchange",
+    "Moved",
+    "Place",
+    "Pool",
+    "Port",
+    "Ready",
+    "__version__",
+]
 
 __version__: str
 
-Head: TypeAlias = tuple[int, list[tuple[bytes, bytes]], dict[str, Any], bytes | None, bool]
+_Head: TypeAlias = tuple[int, list[tuple[bytes, bytes]], dict[str, Any], bytes | None, bool]
 """`(status, headers, extensions, first, ended)`.
 
 `headers` have the case, order and duplicates of the wire. `extensions` has `http_version` and
@@ -24,10 +36,10 @@ Head: TypeAlias = tuple[int, list[tuple[bytes, bytes]], dict[str, Any], bytes | 
 there was none; `ended` says that it is all of it.
 """
 
-Description: TypeAlias = tuple[int, str, Literal["CONNECTING", "ACTIVE", "IDLE"], int]
+_Description: TypeAlias = tuple[int, str, Literal["CONNECTING", "ACTIVE", "IDLE"], int]
 """`(id, origin, status, request_count)` of a connection. Ids are never used twice in one pool."""
 
-SocketOption: TypeAlias = (
+_SocketOption: TypeAlias = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 )
 
@@ -48,7 +60,7 @@ class AsyncPool:
         retries: int = 0,
         local_address: str | None = None,
         uds: str | PathLike[str] | None = None,
-        socket_options: Iterable[SocketOption] | None = None,
+        socket_options: Iterable[_SocketOption] | None = None,
     ) -> AsyncPool:
         """`flavour` is httpcore, or a module with its exception classes. `keepalive_expiry` is in seconds.
 
@@ -78,9 +90,9 @@ class AsyncPool:
         """Closes idle connections and fails queued requests with `Moved`; those in flight finish."""
     def counts(self) -> tuple[int, int, int, int]:
         """Active requests, queued requests, active connections, idle connections."""
-    def connections(self) -> list[Description]:
+    def connections(self) -> list[_Description]:
         """The connections, in the order they were made."""
-    def connection(self, id: int, /) -> Description | None:
+    def connection(self, id: int) -> _Description | None:
         """One of them; `None` once it is closed."""
 
 @final
@@ -95,7 +107,7 @@ class AsyncExchange:
 
         Raises `PoolTimeout`, `ConnectTimeout`, `ConnectError`, `WriteTimeout`.
         """
-    def write(self, chunk: Buffer, /) -> Awaitable[None]:
+    def write(self, chunk: Buffer) -> Awaitable[None]:
         """One chunk of the body has been sent.
 
         Raises `WriteTimeout`, and `LocalProtocolError` when the body outgrows its Content-Length. A
@@ -106,7 +118,7 @@ class AsyncExchange:
 
         Raises `WriteTimeout`, and `LocalProtocolError` when it is shorter than its Content-Length.
         """
-    def head(self) -> Awaitable[Head]:
+    def head(self) -> Awaitable[_Head]:
         """The response head. With a whole body this is the first and only step before `read`.
 
         Raises what `send` raises, `ReadTimeout`, `ReadError` and `RemoteProtocolError`.
@@ -133,7 +145,7 @@ class Pool:
         retries: int = 0,
         local_address: str | None = None,
         uds: str | PathLike[str] | None = None,
-        socket_options: Iterable[SocketOption] | None = None,
+        socket_options: Iterable[_SocketOption] | None = None,
     ) -> Pool:
         """See `AsyncPool`."""
     def exchange(
@@ -154,9 +166,9 @@ class Pool:
         """See `AsyncPool.retire`."""
     def counts(self) -> tuple[int, int, int, int]:
         """See `AsyncPool.counts`."""
-    def connections(self) -> list[Description]:
+    def connections(self) -> list[_Description]:
         """See `AsyncPool.connections`."""
-    def connection(self, id: int, /) -> Description | None:
+    def connection(self, id: int) -> _Description | None:
         """See `AsyncPool.connection`."""
 
 @final
@@ -168,18 +180,18 @@ class Exchange:
     """
 
     def send(self) -> None: ...
-    def write(self, chunk: Buffer, /) -> None: ...
+    def write(self, chunk: Buffer) -> None: ...
     def finish(self) -> None: ...
-    def head(self) -> Head: ...
+    def head(self) -> _Head: ...
     def read(self) -> bytes | None: ...
     def close(self) -> None: ...
 
 @final
 class Port:
-    """What an event loop watches: `fileno()` turns readable when parts are ready, calling resolves them."""
+    """What an event loop watches: `fileno()` turns readable when parts are ready, `drain` resolves them."""
 
     def fileno(self) -> int: ...
-    def __call__(self) -> None: ...
+    def drain(self) -> None: ...
     def close(self) -> None:
         """Nobody watches any more: later parts are discarded."""
 
@@ -191,9 +203,9 @@ class Place:
         """The task was cancelled while it waited, and must not be rescheduled."""
 
 @final
-class Ready(Awaitable[T]):
+class Ready(Awaitable[_T]):
     """A part that was there already: awaiting it does not suspend."""
 
-    def __await__(self) -> Generator[Any, None, T]: ...
-    def __iter__(self) -> Generator[Any, None, T]: ...
-    def __next__(self) -> T: ...
+    def __await__(self) -> Generator[Any, None, _T]: ...
+    def __iter__(self) -> Generator[Any, None, _T]: ...
+    def __next__(self) -> _T: ...

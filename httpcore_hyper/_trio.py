@@ -31,7 +31,7 @@ async def _serve(port: Port) -> None:
         while True:
             await wait_readable(port.fileno())
             try:
-                port()
+                port.drain()
             except Exception:
                 # One that leaves a system task takes the whole run down.
                 logger.exception("Resolving the finished parts failed")

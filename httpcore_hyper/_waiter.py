@@ -23,7 +23,7 @@ def watch(loop: AbstractEventLoop, port: Port) -> None:
     In an empty context: the loop keeps a reader's context alive as long as it lives, and the first
     caller's variables must not be kept with it. The loop drops the reader when it is closed.
     """
-    contextvars.Context().run(loop.add_reader, port.fileno(), port)
+    contextvars.Context().run(loop.add_reader, port.fileno(), port.drain)
 
 
 def is_cancelled() -> bool:

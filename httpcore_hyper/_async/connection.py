@@ -12,7 +12,7 @@ __all__ = ["AsyncHTTPConnection"]
 class AsyncHTTPConnection(httpcore.AsyncConnectionInterface):
     """One connection of a pool, under the name and with the questions of httpcore's class."""
 
-    def __init__(self, pool: _rust.AsyncPool, description: _rust.Description) -> None:
+    def __init__(self, pool: _rust.AsyncPool, description: _rust._Description) -> None:
         self._pool = pool
         self._id, self._origin, _, _ = description
 

@@ -25,16 +25,6 @@ class AsyncResponseStream:
     def __aiter__(self) -> AsyncIterator[bytes]:
         return _AsyncParts(self)
 
-    async def _read(self) -> bytes | None:
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        if self._ended:
-            return None
-        chunk = await self._exchange.read()
-        self._ended = chunk is None
-        return chunk
-
     async def aclose(self) -> None:
         """Ends the exchange: idempotent, and done when it returns."""
         self._close()
@@ -69,16 +59,22 @@ class _AsyncParts:
 
     async def __anext__(self) -> bytes:
         stream = self._stream
-        if stream is not None:
+        if stream is None:
+            raise StopAsyncIteration
+        if stream._first is not None:
+            first, stream._first = stream._first, None
+            return first
+        if not stream._ended:
             try:
-                chunk = await stream._read()
+                chunk = await stream._exchange.read()
             except BaseException:
                 self._stream = None
                 stream._close()
                 raise
             if chunk is not None:
                 return chunk
-            self._stream = None
+            stream._ended = True
+        self._stream = None
         raise StopAsyncIteration
 
     def __del__(self) -> None:

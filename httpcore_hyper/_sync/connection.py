@@ -13,7 +13,7 @@ __all__ = ["HTTPConnection"]
 class HTTPConnection(httpcore.ConnectionInterface):
     """One connection of a pool, under the name and with the questions of httpcore's class."""
 
-    def __init__(self, pool: _rust.Pool, description: _rust.Description) -> None:
+    def __init__(self, pool: _rust.Pool, description: _rust._Description) -> None:
         self._pool = pool
         self._id, self._origin, _, _ = description
 

@@ -26,16 +26,6 @@ class ResponseStream:
     def __iter__(self) -> Iterator[bytes]:
         return _Parts(self)
 
-    def _read(self) -> bytes | None:
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        if self._ended:
-            return None
-        chunk = self._exchange.read()
-        self._ended = chunk is None
-        return chunk
-
     def close(self) -> None:
         """Ends the exchange: idempotent, and done when it returns."""
         self._close()
@@ -70,16 +60,22 @@ class _Parts:
 
     def __next__(self) -> bytes:
         stream = self._stream
-        if stream is not None:
+        if stream is None:
+            raise StopIteration
+        if stream._first is not None:
+            first, stream._first = stream._first, None
+            return first
+        if not stream._ended:
             try:
-                chunk = stream._read()
+                chunk = stream._exchange.read()
             except BaseException:
                 self._stream = None
                 stream._close()
                 raise
             if chunk is not None:
                 return chunk
-            self._stream = None
+            stream._ended = True
+        self._stream = None
         raise StopIteration
 
     def __del__(self) -> None:

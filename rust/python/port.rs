@@ -103,7 +103,7 @@ impl Port {
     ///
     /// An exception out of a future's callbacks (a signal handler's, say) is raised when the batch is
     /// through, so that no waiter is lost to it.
-    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+    fn drain(&self, py: Python<'_>) -> PyResult<()> {
         let shared = &self.shared;
         shared.bell.silence();
         // Before the queue is taken: what is pushed from here on either lands in this batch or rings.
