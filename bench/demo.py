@@ -193,7 +193,7 @@ def table(cases: list[Case], title: str) -> Table:
 
 @contextlib.contextmanager
 def interruptible(cases: list[Case], caught: list[int]) -> Iterator[None]:
-    """Ctrl-C ends the cases in order, so that clients close and the server stops; a second one ends at once."""
+    """Ctrl-C ends the cases in order: clients close and the server stops. A second one ends at once."""
 
     def stop(number: int, _: object) -> None:
         if caught:
