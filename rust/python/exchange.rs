@@ -11,7 +11,8 @@ use pyo3::prelude::*;
 use super::block_on::Callers;
 use super::convert;
 use super::exceptions::Exceptions;
-use super::port::{self, Ready};
+use super::ready::Ready;
+use super::running;
 use crate::cell::{ExchangeCell, Failure, Part, Want};
 use crate::error::{Error, Kind};
 use crate::runtime::generation;
@@ -105,7 +106,7 @@ impl AsyncExchange {
         if let Some(part) = cell.try_take(want) {
             return self.ready(py, part);
         }
-        let current = port::current(py)?;
+        let current = running::current(py)?;
         if cell.is_fresh() && current.is_cancelled(py)? {
             // The cancellation arrives at this await, which nothing else ends: no byte has been sent.
             let (awaitable, key) = current.register(py, &self.handle.exceptions)?;

@@ -11,8 +11,11 @@ mod block_on;
 mod convert;
 mod exceptions;
 mod exchange;
+mod modules;
 mod pool;
 mod port;
+mod ready;
+mod running;
 
 use pyo3::prelude::*;
 
@@ -28,7 +31,9 @@ mod _rust {
     #[pymodule_export]
     use super::pool::{AsyncPool, Pool};
     #[pymodule_export]
-    use super::port::{Place, Port, Ready};
+    use super::port::{Place, Port};
+    #[pymodule_export]
+    use super::ready::Ready;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -5,21 +5,18 @@
 //! idle. The loop's thread then drains the whole batch with the GIL that it holds anyway, and resolves
 //! real futures there. What a worker can reach holds no Python object.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::bell::Bell;
 use super::convert;
 use super::exceptions::Exceptions;
+use super::modules::trio_waiting;
 use crate::cell::{ExchangeCell, Failure, Listener, Part};
 use crate::runtime::generation;
 
@@ -55,7 +52,7 @@ struct Waiter {
 }
 
 /// Who waits.
-enum Wake {
+pub(super) enum Wake {
     /// An `asyncio.Future`.
     Future(Py<PyAny>),
     /// A trio task in `wait_task_rescheduled`.
@@ -72,6 +69,35 @@ impl Listener for Shared {
 }
 
 impl Shared {
+    /// A port, and the end of it that a loop is going to watch.
+    pub(super) fn open() -> std::io::Result<(Arc<Self>, Port)> {
+        let shared = Arc::new(Self {
+            generation: generation(),
+            bell: Bell::new()?,
+            rung: AtomicBool::new(false),
+            open: AtomicBool::new(true),
+            announced: Mutex::new(Vec::new()),
+            waiters: Mutex::new(Waiters::default()),
+        });
+        let port = Port {
+            shared: Arc::clone(&shared),
+        };
+        Ok((shared, port))
+    }
+
+    /// Whether a loop of this process still watches the port.
+    pub(super) fn is_watched(&self) -> bool {
+        self.open.load(Ordering::Acquire) && self.generation == generation()
+    }
+
+    /// Somebody waits from now on, under the returned key.
+    pub(super) fn add(&self, wake: Wake, exceptions: &Arc<Exceptions>) -> usize {
+        self.waiters.lock().add(Waiter {
+            wake,
+            exceptions: Arc::clone(exceptions),
+        })
+    }
+
     /// Whether nobody waits at this port: the caller may then drive its exchange itself.
     pub(super) fn is_quiet(&self) -> bool {
         self.waiters.lock().by_key.is_empty()
@@ -188,7 +214,7 @@ impl Waiter {
                 Ok(())
             }
             Wake::Task(task) => {
-                let reschedule = trio_module(py)?.getattr(intern!(py, "reschedule"))?;
+                let reschedule = trio_waiting(py)?.getattr(intern!(py, "reschedule"))?;
                 match value {
                     Ok(value) => reschedule.call1((task, value, py.None()))?,
                     Err(error) => reschedule.call1((task, py.None(), error.into_value(py)))?,
@@ -199,125 +225,20 @@ impl Waiter {
     }
 }
 
-/// The loop or trio run that the calling thread is in, with its port.
-pub(super) struct Current<'py> {
-    pub(super) shared: Arc<Shared>,
-    library: Library<'py>,
-}
-
-enum Library<'py> {
-    Asyncio(Bound<'py, PyAny>),
-    Trio(Bound<'py, PyAny>),
-}
-
-thread_local! {
-    /// The ports of this thread's loops, by the address of the loop or trio token. An address can be
-    /// used again by a later loop; its port is then closed, since the former loop dropped it.
-    static PORTS: RefCell<Vec<(usize, Weak<Shared>)>> = const { RefCell::new(Vec::new()) };
-}
-
-/// The port of the running loop, opened on first use.
-///
-/// # Errors
-///
-/// `RuntimeError` outside asyncio and trio.
-pub(super) fn current(py: Python<'_>) -> PyResult<Current<'_>> {
-    let library = library(py)?;
-    let (Library::Asyncio(run) | Library::Trio(run)) = &library;
-    let address = run.as_ptr() as usize;
-    let known = PORTS.with_borrow(|ports| {
-        ports
-            .iter()
-            .find(|(of, _)| *of == address)
-            .and_then(|(_, port)| port.upgrade())
-            .filter(|port| port.open.load(Ordering::Acquire) && port.generation == generation())
-    });
-    let shared = match known {
-        Some(shared) => shared,
-        None => open(py, &library, address)?,
-    };
-    Ok(Current { shared, library })
-}
-
-fn open(py: Python<'_>, library: &Library<'_>, address: usize) -> PyResult<Arc<Shared>> {
-    let shared = Arc::new(Shared {
-        generation: generation(),
-        bell: Bell::new()?,
-        rung: AtomicBool::new(false),
-        open: AtomicBool::new(true),
-        announced: Mutex::new(Vec::new()),
-        waiters: Mutex::new(Waiters::default()),
-    });
-    let port = Py::new(
-        py,
-        Port {
-            shared: Arc::clone(&shared),
-        },
-    )?;
-    let watch = intern!(py, "watch");
-    match library {
-        Library::Asyncio(running) => waiter_module(py)?.call_method1(watch, (running, port))?,
-        Library::Trio(_) => trio_module(py)?.call_method1(watch, (port,))?,
-    };
-    PORTS.with_borrow_mut(|ports| {
-        ports.retain(|(of, port)| *of != address && port.strong_count() > 0);
-        ports.push((address, Arc::downgrade(&shared)));
-    });
-    Ok(shared)
-}
-
-impl<'py> Current<'py> {
-    /// Whether the caller has been cancelled already: what it waits for must then not be started.
-    pub(super) fn is_cancelled(&self, py: Python<'py>) -> PyResult<bool> {
-        let module = match self.library {
-            Library::Asyncio(_) => waiter_module(py)?,
-            Library::Trio(_) => trio_module(py)?,
-        };
-        module
-            .call_method0(intern!(py, "is_cancelled"))?
-            .is_truthy()
-    }
-
-    /// Registers a waiter: what the caller awaits, and the key of its announcement.
-    pub(super) fn register(
-        &self,
-        py: Python<'py>,
-        exceptions: &Arc<Exceptions>,
-    ) -> PyResult<(Bound<'py, PyAny>, usize)> {
-        let (wake, future) = match &self.library {
-            Library::Asyncio(running) => {
-                let future = running.call_method0(intern!(py, "create_future"))?;
-                (Wake::Future(future.clone().unbind()), Some(future))
-            }
-            Library::Trio(_) => {
-                let lowlevel = py.import(intern!(py, "trio.lowlevel"))?;
-                let task = lowlevel.call_method0(intern!(py, "current_task"))?;
-                (Wake::Task(task.unbind()), None)
-            }
-        };
-        let key = self.shared.waiters.lock().add(Waiter {
-            wake,
-            exceptions: Arc::clone(exceptions),
-        });
-        let awaitable = match future {
-            Some(future) => future,
-            None => {
-                let place = Place {
-                    shared: Arc::clone(&self.shared),
-                    key,
-                };
-                trio_module(py)?.call_method1(intern!(py, "Waiter"), (Py::new(py, place)?,))?
-            }
-        };
-        Ok((awaitable, key))
-    }
-}
-
 /// A trio task's place at a port, for the task's abort function.
 #[pyclass(frozen, module = "httpcore_hyper._rust")]
 pub(super) struct Place {
     shared: Arc<Shared>,
     key: usize,
+}
+
+impl Place {
+    pub(super) fn new(shared: &Arc<Shared>, key: usize) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            key,
+        }
+    }
 }
 
 #[pymethods]
@@ -326,97 +247,5 @@ impl Place {
     fn leave(&self) {
         let waiter = self.shared.waiters.lock().by_key.remove(&self.key);
         drop(waiter);
-    }
-}
-
-/// Trio first: in guest mode an asyncio loop runs as well, but the task is trio's.
-fn library(py: Python<'_>) -> PyResult<Library<'_>> {
-    if is_trio(py)? {
-        let lowlevel = py.import(intern!(py, "trio.lowlevel"))?;
-        let token = lowlevel.call_method0(intern!(py, "current_trio_token"))?;
-        return Ok(Library::Trio(token));
-    }
-    static RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let running = RUNNING_LOOP
-        .import(py, "asyncio", "_get_running_loop")?
-        .call0()?;
-    if running.is_none() {
-        return Err(PyRuntimeError::new_err(
-            "an async pool needs a running asyncio loop or trio run",
-        ));
-    }
-    Ok(Library::Asyncio(running))
-}
-
-/// trio names itself to sniffio while one of its tasks runs. Without sniffio there is no trio.
-fn is_trio(py: Python<'_>) -> PyResult<bool> {
-    static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
-    let modules = MODULES.get_or_try_init(py, || -> PyResult<Py<PyDict>> {
-        let modules = py.import("sys")?.getattr("modules")?;
-        Ok(modules.cast_into::<PyDict>()?.unbind())
-    })?;
-    let Some(sniffio) = modules.bind(py).get_item(intern!(py, "sniffio"))? else {
-        return Ok(false);
-    };
-    let name = sniffio
-        .getattr(intern!(py, "thread_local"))?
-        .getattr(intern!(py, "name"))?;
-    Ok(!name.is_none() && name.eq(intern!(py, "trio"))?)
-}
-
-/// What has to be written in Python for asyncio.
-fn waiter_module(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    module(py, &MODULE, "httpcore_hyper._waiter")
-}
-
-/// What has to be written in Python for trio. Imported only where trio runs.
-fn trio_module(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    module(py, &MODULE, "httpcore_hyper._trio")
-}
-
-fn module<'py>(
-    py: Python<'py>,
-    once: &'static PyOnceLock<Py<PyAny>>,
-    name: &str,
-) -> PyResult<&'py Bound<'py, PyAny>> {
-    let module = once.get_or_try_init(py, || -> PyResult<Py<PyAny>> {
-        Ok(py.import(name)?.into_any().unbind())
-    })?;
-    Ok(module.bind(py))
-}
-
-/// A part that was there already: awaiting it does not suspend.
-#[pyclass(frozen, module = "httpcore_hyper._rust")]
-pub(super) struct Ready {
-    value: Mutex<Option<Py<PyAny>>>,
-}
-
-impl Ready {
-    pub(super) fn new(value: Py<PyAny>) -> Self {
-        Self {
-            value: Mutex::new(Some(value)),
-        }
-    }
-}
-
-#[pymethods]
-impl Ready {
-    fn __await__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __iter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __next__(&self) -> PyResult<()> {
-        let value = self.value.lock().take();
-        // In a tuple of its own: a value that is a tuple would else become several arguments.
-        Err(match value {
-            Some(value) => pyo3::exceptions::PyStopIteration::new_err((value,)),
-            None => PyRuntimeError::new_err("cannot reuse already awaited part"),
-        })
     }
 }

@@ -1,0 +1,203 @@
+//! Progress: the state of one exchange between its driver and its caller.
+//!
+//! All of it is behind the cell's lock. It drives the exchange, keeps what has come, and knows what the
+//! caller wants; it neither locks nor spawns.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{ExchangeCell, Failure, Listener, Part, Want};
+use crate::connection::ResponseHead;
+use crate::exchange::Exchange;
+
+/// How far a task reads ahead of its caller. With hyper's own buffer and one part handed out (256 KiB each)
+/// this is the promised 1 MiB per connection.
+const READ_AHEAD: usize = 512 * 1024;
+
+/// The most body bytes handed out at a time: one large copy is as fast as several, and the caller's
+/// loop is not held up for longer than this takes to copy.
+const MAX_PART: usize = 256 * 1024;
+
+/// The step that comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Sending,
+    Head,
+    Body,
+    Ended,
+}
+
+/// How far an exchange has come, what of it waits to be taken, and who waits for it.
+pub(super) struct Progress {
+    /// `None` once closed or failed.
+    pub(super) exchange: Option<Exchange>,
+    pub(super) stage: Stage,
+    pub(super) driven: bool,
+    /// The caller pushes the body and has not said that it ends.
+    pub(super) body_open: bool,
+    pub(super) head: Option<ResponseHead>,
+    pub(super) body: VecDeque<Bytes>,
+    /// Invariant: the sum of the lengths in `body`.
+    pub(super) buffered: usize,
+    /// Raised when its place is reached: after the body bytes that came before it.
+    pub(super) failure: Option<Failure>,
+    pub(super) wanted: Option<Wanted>,
+    /// The driving task, parked until the caller pushes, takes or closes.
+    pub(super) parked: Option<Waker>,
+}
+
+/// What the caller waits for.
+pub(super) struct Wanted {
+    pub(super) want: Want,
+    pub(super) since: Instant,
+    /// `None` for a caller who polls by itself.
+    pub(super) listener: Option<(Arc<dyn Listener>, usize)>,
+    /// A part is announced once; what arrives until it is taken comes along.
+    pub(super) announced: bool,
+}
+
+impl Progress {
+    pub(super) fn new(exchange: Exchange, body_open: bool) -> Self {
+        Self {
+            exchange: Some(exchange),
+            stage: Stage::Sending,
+            driven: false,
+            body_open,
+            head: None,
+            body: VecDeque::new(),
+            buffered: 0,
+            failure: None,
+            wanted: None,
+            parked: None,
+        }
+    }
+
+    /// Drives the exchange as far as it goes now. Ready when there is nothing left to drive.
+    pub(super) fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.driven = true;
+        match catch_unwind(AssertUnwindSafe(|| self.advance_or_fail(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(Ok(()))) => Poll::Ready(()),
+            Ok(Poll::Ready(Err(error))) => {
+                self.exchange = None;
+                self.failure = Some(Failure::Error(error));
+                Poll::Ready(())
+            }
+            Err(_panic) => {
+                self.exchange = None;
+                self.failure = Some(Failure::Panic(crate::panics::last()));
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn advance_or_fail(&mut self, cx: &mut Context<'_>) -> Poll<crate::error::Result<()>> {
+        let Some(exchange) = self.exchange.as_mut() else {
+            return Poll::Ready(Ok(()));
+        };
+        let waiting = self.wanted.as_ref().map(|wanted| wanted.since);
+        loop {
+            match self.stage {
+                Stage::Sending => {
+                    std::task::ready!(exchange.poll_sent(cx, waiting))?;
+                    self.stage = Stage::Head;
+                }
+                // httpcore's order: the response is read when the whole body was written.
+                Stage::Head if self.body_open => return Poll::Pending,
+                Stage::Head => {
+                    self.head = Some(std::task::ready!(exchange.poll_head(cx, waiting))?);
+                    self.stage = Stage::Body;
+                }
+                // Looked at before every poll: hyper wakes its own task, and would else read for ever.
+                Stage::Body if self.buffered >= READ_AHEAD => return Poll::Pending,
+                Stage::Body => match std::task::ready!(exchange.poll_body(cx, waiting))? {
+                    Some(frame) => {
+                        self.buffered += frame.len();
+                        self.body.push_back(frame);
+                    }
+                    None => self.stage = Stage::Ended,
+                },
+                Stage::Ended => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    pub(super) fn has(&self, want: Want) -> bool {
+        self.failure.is_some()
+            || match want {
+                Want::Sent => self.stage != Stage::Sending,
+                Want::Head => self.head.is_some(),
+                Want::Body => !self.body.is_empty() || self.stage == Stage::Ended,
+            }
+    }
+
+    pub(super) fn take(&mut self, want: Want) -> Option<Result<Part, Failure>> {
+        if want == Want::Head && self.head.is_some() {
+            let head = self.head.take()?;
+            let body = self.take_body();
+            return Some(Ok(Part::Head {
+                head,
+                body,
+                ended: self.stage == Stage::Ended && self.body.is_empty(),
+            }));
+        }
+        if want == Want::Body && !self.body.is_empty() {
+            return Some(Ok(Part::Body(self.take_body())));
+        }
+        if let Some(failure) = self.failure.take() {
+            // Whoever asks again learns that it is over.
+            self.failure = Some(Failure::Closed);
+            return Some(Err(failure));
+        }
+        match want {
+            Want::Sent if self.stage != Stage::Sending => Some(Ok(Part::Sent)),
+            Want::Body if self.stage == Stage::Ended => Some(Ok(Part::Body(Vec::new()))),
+            _ => None,
+        }
+    }
+
+    /// Takes frames up to [`MAX_PART`], and lets a task that stopped reading ahead go on.
+    fn take_body(&mut self) -> Vec<Bytes> {
+        let was_full = self.buffered >= READ_AHEAD;
+        let mut part = Vec::new();
+        let mut length = 0;
+        while let Some(frame) = self.body.front() {
+            if !part.is_empty() && length + frame.len() > MAX_PART {
+                break;
+            }
+            length += frame.len();
+            part.extend(self.body.pop_front());
+        }
+        self.buffered -= length;
+        if was_full && self.buffered < READ_AHEAD {
+            self.unpark();
+        }
+        part
+    }
+
+    pub(super) fn announce(&mut self, cell: &Arc<ExchangeCell>) {
+        let Some(want) = self.wanted.as_ref().map(|wanted| wanted.want) else {
+            return;
+        };
+        if !self.has(want) {
+            return;
+        }
+        if let Some(wanted) = self.wanted.as_mut().filter(|wanted| !wanted.announced)
+            && let Some((listener, key)) = &wanted.listener
+        {
+            listener.announce(Arc::clone(cell), *key);
+            wanted.announced = true;
+        }
+    }
+
+    pub(super) fn unpark(&mut self) {
+        if let Some(task) = self.parked.take() {
+            task.wake();
+        }
+    }
+}

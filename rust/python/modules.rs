@@ -1,0 +1,27 @@
+//! Modules: the Python code of ours that the native half calls, imported once.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+/// What has to be written in Python for asyncio.
+pub(super) fn asyncio_waiting(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    module(py, &MODULE, "httpcore_hyper._waiter")
+}
+
+/// What has to be written in Python for trio. Imported only where trio runs.
+pub(super) fn trio_waiting(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    module(py, &MODULE, "httpcore_hyper._trio")
+}
+
+fn module<'py>(
+    py: Python<'py>,
+    once: &'static PyOnceLock<Py<PyAny>>,
+    name: &str,
+) -> PyResult<&'py Bound<'py, PyAny>> {
+    let module = once.get_or_try_init(py, || -> PyResult<Py<PyAny>> {
+        Ok(py.import(name)?.into_any().unbind())
+    })?;
+    Ok(module.bind(py))
+}

@@ -1,0 +1,145 @@
+//! Running: which event loop the calling thread is in, and its port.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
+
+use super::exceptions::Exceptions;
+use super::modules::{asyncio_waiting, trio_waiting};
+use super::port::{Place, Shared, Wake};
+
+/// The loop or trio run that the calling thread is in, with its port.
+pub(super) struct Current<'py> {
+    pub(super) shared: Arc<Shared>,
+    library: Library<'py>,
+}
+
+enum Library<'py> {
+    Asyncio(Bound<'py, PyAny>),
+    Trio(Bound<'py, PyAny>),
+}
+
+thread_local! {
+    /// The ports of this thread's loops, by the address of the loop or trio token. An address can be
+    /// used again by a later loop; its port is then closed, since the former loop dropped it.
+    static PORTS: RefCell<Vec<(usize, Weak<Shared>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The port of the running loop, opened on first use.
+///
+/// # Errors
+///
+/// `RuntimeError` outside asyncio and trio.
+pub(super) fn current(py: Python<'_>) -> PyResult<Current<'_>> {
+    let library = library(py)?;
+    let (Library::Asyncio(run) | Library::Trio(run)) = &library;
+    let address = run.as_ptr() as usize;
+    let known = PORTS.with_borrow(|ports| {
+        ports
+            .iter()
+            .find(|(of, _)| *of == address)
+            .and_then(|(_, port)| port.upgrade())
+            .filter(|port| port.is_watched())
+    });
+    let shared = match known {
+        Some(shared) => shared,
+        None => open(py, &library, address)?,
+    };
+    Ok(Current { shared, library })
+}
+
+fn open(py: Python<'_>, library: &Library<'_>, address: usize) -> PyResult<Arc<Shared>> {
+    let (shared, port) = Shared::open()?;
+    let port = Py::new(py, port)?;
+    let watch = intern!(py, "watch");
+    match library {
+        Library::Asyncio(running) => asyncio_waiting(py)?.call_method1(watch, (running, port))?,
+        Library::Trio(_) => trio_waiting(py)?.call_method1(watch, (port,))?,
+    };
+    PORTS.with_borrow_mut(|ports| {
+        ports.retain(|(of, port)| *of != address && port.strong_count() > 0);
+        ports.push((address, Arc::downgrade(&shared)));
+    });
+    Ok(shared)
+}
+
+impl<'py> Current<'py> {
+    /// Whether the caller has been cancelled already: what it waits for must then not be started.
+    pub(super) fn is_cancelled(&self, py: Python<'py>) -> PyResult<bool> {
+        let module = match self.library {
+            Library::Asyncio(_) => asyncio_waiting(py)?,
+            Library::Trio(_) => trio_waiting(py)?,
+        };
+        module
+            .call_method0(intern!(py, "is_cancelled"))?
+            .is_truthy()
+    }
+
+    /// Registers a waiter: what the caller awaits, and the key of its announcement.
+    pub(super) fn register(
+        &self,
+        py: Python<'py>,
+        exceptions: &Arc<Exceptions>,
+    ) -> PyResult<(Bound<'py, PyAny>, usize)> {
+        let (wake, future) = match &self.library {
+            Library::Asyncio(running) => {
+                let future = running.call_method0(intern!(py, "create_future"))?;
+                (Wake::Future(future.clone().unbind()), Some(future))
+            }
+            Library::Trio(_) => {
+                let lowlevel = py.import(intern!(py, "trio.lowlevel"))?;
+                let task = lowlevel.call_method0(intern!(py, "current_task"))?;
+                (Wake::Task(task.unbind()), None)
+            }
+        };
+        let key = self.shared.add(wake, exceptions);
+        let awaitable = match future {
+            Some(future) => future,
+            None => {
+                let place = Place::new(&self.shared, key);
+                trio_waiting(py)?.call_method1(intern!(py, "Waiter"), (Py::new(py, place)?,))?
+            }
+        };
+        Ok((awaitable, key))
+    }
+}
+
+/// Trio first: in guest mode an asyncio loop runs as well, but the task is trio's.
+fn library(py: Python<'_>) -> PyResult<Library<'_>> {
+    if is_trio(py)? {
+        let lowlevel = py.import(intern!(py, "trio.lowlevel"))?;
+        let token = lowlevel.call_method0(intern!(py, "current_trio_token"))?;
+        return Ok(Library::Trio(token));
+    }
+    static RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let running = RUNNING_LOOP
+        .import(py, "asyncio", "_get_running_loop")?
+        .call0()?;
+    if running.is_none() {
+        return Err(PyRuntimeError::new_err(
+            "an async pool needs a running asyncio loop or trio run",
+        ));
+    }
+    Ok(Library::Asyncio(running))
+}
+
+/// trio names itself to sniffio while one of its tasks runs. Without sniffio there is no trio.
+fn is_trio(py: Python<'_>) -> PyResult<bool> {
+    static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    let modules = MODULES.get_or_try_init(py, || -> PyResult<Py<PyDict>> {
+        let modules = py.import("sys")?.getattr("modules")?;
+        Ok(modules.cast_into::<PyDict>()?.unbind())
+    })?;
+    let Some(sniffio) = modules.bind(py).get_item(intern!(py, "sniffio"))? else {
+        return Ok(false);
+    };
+    let name = sniffio
+        .getattr(intern!(py, "thread_local"))?
+        .getattr(intern!(py, "name"))?;
+    Ok(!name.is_none() && name.eq(intern!(py, "trio"))?)
+}
