@@ -28,7 +28,13 @@ const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 /// Whether a read that leaves room in the buffer has taken all there was, so that asking once more is a
 /// wasted system call. Of epoll's edges that is true: what comes later is a new edge, and tokio never
 /// clears the one that says that the peer has closed.
+///
+/// In the middle of a download more has often come by the time the last read is handed on, and asking at
+/// once is cheaper than going to sleep for it: so only small reads count.
 const SHORT_READ_DRAINS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// The largest read that may be a whole response of the small kind; a download fills larger buffers.
+const SMALL_READ: usize = 8 * 1024;
 
 /// One end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,7 +177,8 @@ impl AsyncRead for Stream {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
                 received => {
-                    if SHORT_READ_DRAINS && buffer.remaining() > 0 && buffer.remaining() < room {
+                    let read = room - buffer.remaining();
+                    if SHORT_READ_DRAINS && (1..=SMALL_READ).contains(&read) && read < room {
                         guard.clear_ready();
                     }
                     return Poll::Ready(received);
