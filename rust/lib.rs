@@ -9,7 +9,7 @@
 //! pool/        which request gets which connection, and when (decides, does no I/O)
 //! connect/     origin -> connected stream (TCP, Unix sockets, retries, name resolution)
 //! connection/  HTTP/1.1 over a connected stream
-//! request  origin  error  panics  timeouts  runtime      the plain values and clocks they share
+//! request  origin  error  heap  panics  timeouts  runtime      the plain values and clocks they share
 //! ```
 //!
 //! Everything outside `python/` compiles and is tested without an interpreter:
@@ -28,6 +28,8 @@ pub mod connect;
 pub mod connection;
 #[cfg(not(loom))]
 pub mod exchange;
+#[cfg(not(loom))]
+pub mod heap;
 #[cfg(not(loom))]
 pub mod panics;
 #[cfg(all(feature = "python", not(loom)))]

@@ -1,9 +1,10 @@
 //! Connect: from an origin to a connected stream.
 //!
 //! `resolve` turns a host into addresses, `race` tries them (happy eyeballs), `socket` opens one of them,
-//! `stream` is what comes out. Here are the rules over all of it: what is tried how often, and for how
-//! long. Everything runs in the caller's own future: dropping it closes every socket at once.
+//! `stream` is what comes out, `lull` keeps it awake in a fast download. Here are the rules over all of it:
+//! what is tried how often, and for how long. Everything runs in the caller's own future: dropping it closes every socket at once.
 
+mod lull;
 mod race;
 mod resolve;
 mod socket;

@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::runtime::Handle;
 
+use super::lull::Lull;
 use crate::connection::NetworkStream;
 
 /// A write to a closed peer is an error, never a signal: a program may have given SIGPIPE its default back.
@@ -56,6 +57,7 @@ pub struct Stream {
     writable: Option<AsyncFd<OwnedFd>>,
     socket: AsyncFd<Socket>,
     runtime: Handle,
+    lull: Lull,
 }
 
 impl Stream {
@@ -66,6 +68,7 @@ impl Stream {
             writable: None,
             socket: register(socket, Interest::READABLE)?,
             runtime: runtime.clone(),
+            lull: Lull::default(),
         })
     }
 
@@ -170,14 +173,28 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
         loop {
-            let mut guard = ready!(self.socket.poll_read_ready(cx))?;
+            let mut guard = ready!(this.socket.poll_read_ready(cx))?;
             let room = buffer.remaining();
-            match receive(guard.get_inner(), buffer) {
+            let received = match receive(guard.get_inner(), buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let socket = guard.get_inner();
+                    match this.lull.ask(|| received(receive(socket, buffer))) {
+                        Some(received) => received,
+                        None => {
+                            guard.clear_ready();
+                            continue;
+                        }
+                    }
+                }
+                received => received,
+            };
+            match received {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
                 received => {
                     let read = room - buffer.remaining();
+                    this.lull.read(read);
                     if SHORT_READ_DRAINS && (1..=SMALL_READ).contains(&read) && read < room {
                         guard.clear_ready();
                     }
@@ -185,6 +202,14 @@ impl AsyncRead for Stream {
                 }
             }
         }
+    }
+}
+
+/// `None` where there was nothing to receive yet.
+fn received(result: io::Result<()>) -> Option<io::Result<()>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        result => Some(result),
     }
 }
 

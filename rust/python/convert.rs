@@ -15,11 +15,15 @@ use crate::cell::Part;
 use crate::connect::{SocketOption, SocketOptionValue};
 use crate::connection::{RequestHead, ResponseHead};
 use crate::error::Error;
+use crate::heap;
 use crate::origin::Origin;
 use crate::timeouts::Timeouts;
 
 /// Below this a copy is cheaper than keeping the Python object alive and giving its reference back.
 const SHARE_FROM: usize = 16 * 1024;
+
+/// A part of this size comes from a download, and more of them follow.
+const LARGE_PART: usize = 64 * 1024;
 
 /// The bytes of a `bytes` object, shared if they are many. `bytearray`, `memoryview` and whatever else
 /// has a buffer is copied, since it may change under us.
@@ -202,10 +206,10 @@ fn extensions<'py>(py: Python<'py>, head: &ResponseHead) -> PyResult<Bound<'py, 
 /// One `bytes` object over all frames, with a single copy into memory that was not cleared first.
 #[allow(unsafe_code)] // pyo3's safe constructor zeroes the memory, a tenth of a download's time
 fn join<'py>(py: Python<'py>, frames: &[Bytes]) -> PyResult<Bound<'py, PyBytes>> {
-    if let [frame] = frames {
-        return Ok(PyBytes::new(py, frame));
-    }
     let length: usize = frames.iter().map(Bytes::len).sum();
+    if length >= LARGE_PART {
+        heap::expect_large_blocks();
+    }
     let size = ffi::Py_ssize_t::try_from(length)
         .map_err(|_| PyValueError::new_err("a body part is larger than Python's bytes can be"))?;
     // SAFETY: a null source asks for an uninitialised object of `size` bytes. The call returns a new

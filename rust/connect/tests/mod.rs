@@ -1,6 +1,7 @@
 //! Connecting, over real sockets on loopback and Unix sockets in a temporary directory. Names are answered
 //! by the tests themselves.
 
+mod lull;
 mod names;
 mod options;
 mod stream;

@@ -1,0 +1,56 @@
+//! When a lull is spent asking, and when it is slept through.
+
+use super::super::lull::Lull;
+
+const LARGE: usize = 256 * 1024;
+
+/// Whether the lull after a read of this size is spent asking, without an answer.
+fn asks(lull: &mut Lull, size: usize) -> bool {
+    let mut asked = false;
+    lull.read(size);
+    let answer: Option<()> = lull.ask(|| {
+        asked = true;
+        None
+    });
+    assert_eq!(answer, None);
+    asked
+}
+
+#[test]
+fn only_after_a_large_read() {
+    let mut lull = Lull::default();
+    assert_eq!(lull.ask(|| Some(())), None, "nothing was read yet");
+    assert!(!asks(&mut lull, 1024));
+    assert!(asks(&mut lull, LARGE));
+}
+
+#[test]
+fn an_answer_ends_it() {
+    let mut lull = Lull::default();
+    lull.read(LARGE);
+    let mut questions = 0;
+    let answer = lull.ask(|| {
+        questions += 1;
+        (questions == 2).then_some("data")
+    });
+    // A machine that stops us for longer than the patience after the first question gives no second one.
+    assert!(answer == Some("data") || questions == 1);
+}
+
+#[test]
+fn asking_in_vain_becomes_rare() {
+    let mut lull = Lull::default();
+    let asked: Vec<usize> = (0..20).filter(|_| asks(&mut lull, LARGE)).collect();
+    // After each vain attempt twice as many are slept through: one, two, four, eight.
+    assert_eq!(asked, [0, 2, 5, 10, 19]);
+}
+
+#[test]
+fn one_answer_forgets_the_failures() {
+    let mut lull = Lull::default();
+    assert!(asks(&mut lull, LARGE));
+    assert!(!asks(&mut lull, LARGE));
+    lull.read(LARGE);
+    assert_eq!(lull.ask(|| Some(())), Some(()));
+    assert!(asks(&mut lull, LARGE), "as if it were the first");
+}
