@@ -7,6 +7,7 @@ or put another network backend in, wants to be on that way: such a pool is serve
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -18,7 +19,7 @@ import httpcore._backends.auto
 import httpcore._backends.sync
 import httpcore._backends.trio
 
-__all__ = ["HTTPCORE", "Flavour", "whole_body"]
+__all__ = ["HTTPCORE", "Flavour", "delays", "whole_body"]
 
 _OPENERS = ("connect_tcp", "connect_unix_socket")
 
@@ -34,12 +35,31 @@ class Flavour:
     seen: list[tuple[type, str, Any]] = field(default_factory=list)
     """Class, name and value of each function on httpcore's own way."""
 
+    @property
+    def connection_logger(self) -> logging.Logger:
+        """Tells of connecting and closing."""
+        return logging.getLogger(f"{self.module.__name__}.connection")
+
+    @property
+    def http11_logger(self) -> logging.Logger:
+        """Tells of requests and responses."""
+        return logging.getLogger(f"{self.module.__name__}.http11")
+
     def patched(self) -> str | None:
         """The first of those functions that is not the one seen at import."""
         for owner, name, function in self.seen:
             if owner.__dict__.get(name) is not function:
                 return f"{owner.__module__}.{owner.__qualname__}.{name}"
         return None
+
+
+def delays() -> Iterator[float]:
+    """The pauses before connecting again, in seconds, as httpcore has them: 0, 0.5, 1, 2, 4, ..."""
+    yield 0.0
+    pause = 0.5
+    while True:
+        yield pause
+        pause *= 2
 
 
 def _seen() -> Iterator[tuple[type, str, Any]]:

@@ -16,9 +16,13 @@ _T = TypeVar("_T")
 
 __all__ = [
     "AsyncExchange",
+    "AsyncNetworkStream",
+    "AsyncOperation",
     "AsyncPool",
     "Exchange",
     "Moved",
+    "NetworkStream",
+    "Operation",
     "Place",
     "Pool",
     "Port",
@@ -76,8 +80,12 @@ class AsyncPool:
         headers: list[tuple[bytes, bytes]],
         body: Buffer | None,
         timeout: Mapping[str, float | None] | None,
+        stepwise: bool = False,
     ) -> AsyncExchange:
         """Queues a request. Nothing is sent before its first part is asked for.
+
+        A stepwise exchange goes no further than to the part that is asked for: `acquire`, `connect`, `send`,
+        `write` and `finish`, `head`, `read`. Its write errors are raised, once, and do not end it.
 
         `port` is the scheme's own for `None` and 0. `body` is all of it, `None` if it is going to be
         written chunk by chunk. `timeout` is httpcore's extension, in seconds.
@@ -94,6 +102,8 @@ class AsyncPool:
         """The connections, in the order they were made."""
     def connection(self, id: int) -> _Description | None:
         """One of them; `None` once it is closed."""
+    def network_stream(self, id: int) -> AsyncNetworkStream | None:
+        """A look at the socket of one of them; `None` while it is not open."""
 
 @final
 class AsyncExchange:
@@ -102,6 +112,16 @@ class AsyncExchange:
     Only one part is awaited at a time. A cancelled caller calls `close`, which never waits.
     """
 
+    def acquire(self) -> Awaitable[bool]:
+        """A connection is assigned; true if it has yet to be opened. Of a stepwise exchange only.
+
+        Raises `PoolTimeout`.
+        """
+    def connect(self) -> Awaitable[None]:
+        """The connection is open, after one attempt. Of a stepwise exchange only.
+
+        Raises `ConnectTimeout` and `ConnectError`; after those it can be called again.
+        """
     def send(self) -> Awaitable[None]:
         """The head has been sent: a connection was acquired, and opened if need be.
 
@@ -128,8 +148,39 @@ class AsyncExchange:
 
         Raises `ReadTimeout`, `ReadError` and `RemoteProtocolError`.
         """
+    def network_stream(self) -> AsyncNetworkStream:
+        """The stream under the exchange, once the connection is open."""
     def close(self) -> None:
         """Ends the exchange. Its slot is free, its socket idle or closed, when this returns."""
+
+@final
+class AsyncNetworkStream:
+    """The socket under a response. It is read and written only if the response made it another protocol's.
+
+    The socket's own errors are `OSError`; once the connection is closed that is `EBADF`.
+    """
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> AsyncOperation:
+        """Reads up to `max_bytes`; the outcome is `None` at the end of the stream."""
+    def write(self, buffer: Buffer, timeout: float | None = None) -> AsyncOperation:
+        """Writes all of `buffer`; `timeout` bounds each wait for the peer."""
+    def client_addr(self) -> Any:
+        """As `socket.getsockname()`."""
+    def server_addr(self) -> Any:
+        """As `socket.getpeername()`."""
+    def is_readable(self) -> bool: ...
+    def duplicate(self) -> int:
+        """A file descriptor of the caller's own. The connection still ends when its pool ends it."""
+    def close(self) -> None:
+        """Ends the connection."""
+
+@final
+class AsyncOperation:
+    """A read or write on a network stream. A cancelled caller calls `close`; what was read is not lost."""
+
+    def outcome(self) -> Awaitable[bytes | None]:
+        """Begins it. Raises `ReadTimeout`, `ReadError`, `WriteTimeout` or `WriteError`."""
+    def close(self) -> None: ...
 
 @final
 class Pool:
@@ -158,6 +209,7 @@ class Pool:
         headers: list[tuple[bytes, bytes]],
         body: Buffer | None,
         timeout: Mapping[str, float | None] | None,
+        stepwise: bool = False,
     ) -> Exchange:
         """See `AsyncPool.exchange`."""
     def close(self) -> None:
@@ -170,6 +222,8 @@ class Pool:
         """See `AsyncPool.connections`."""
     def connection(self, id: int) -> _Description | None:
         """See `AsyncPool.connection`."""
+    def network_stream(self, id: int) -> NetworkStream | None:
+        """See `AsyncPool.network_stream`."""
 
 @final
 class Exchange:
@@ -179,11 +233,33 @@ class Exchange:
     raise, within 100 ms.
     """
 
+    def acquire(self) -> bool: ...
+    def connect(self) -> None: ...
     def send(self) -> None: ...
     def write(self, chunk: Buffer) -> None: ...
     def finish(self) -> None: ...
     def head(self) -> _Head: ...
     def read(self) -> bytes | None: ...
+    def network_stream(self) -> NetworkStream: ...
+    def close(self) -> None: ...
+
+@final
+class NetworkStream:
+    """See `AsyncNetworkStream`. Reads and writes in several threads do not wait for each other."""
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> Operation: ...
+    def write(self, buffer: Buffer, timeout: float | None = None) -> Operation: ...
+    def client_addr(self) -> Any: ...
+    def server_addr(self) -> Any: ...
+    def is_readable(self) -> bool: ...
+    def duplicate(self) -> int: ...
+    def close(self) -> None: ...
+
+@final
+class Operation:
+    """See `AsyncOperation`; run by the thread that waits for the outcome."""
+
+    def outcome(self) -> bytes | None: ...
     def close(self) -> None: ...
 
 @final

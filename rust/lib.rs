@@ -9,6 +9,7 @@
 //! pool/        which request gets which connection, and when (decides, does no I/O)
 //! connect/     origin -> connected stream (TCP, Unix sockets, retries, name resolution)
 //! connection/  HTTP/1.1 over a connected stream
+//! views        the sockets of a pool's connections, for those who look at them from outside
 //! request  origin  error  heap  panics  timeouts  runtime      the plain values and clocks they share
 //! ```
 //!
@@ -40,3 +41,5 @@ pub mod request;
 pub mod runtime;
 #[cfg(not(loom))]
 pub mod timeouts;
+#[cfg(not(loom))]
+pub mod views;

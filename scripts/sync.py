@@ -17,7 +17,7 @@ HEADING = "# Generated from {source} by scripts/sync.py. Not edited by hand.\n"
 
 # Applied in this order. Each begins at the start of a word.
 RULES = {
-    r"async (?=def|for)": "",
+    r"async (?=def|for|with)": "",
     r"await ": "",
     r"__a(?=iter__|next__)": "__",
     r"StopAsyncIteration\b": "StopIteration",

@@ -17,15 +17,17 @@ PACKAGE = ROOT / "httpcore_hyper"
 MAY_USE = {
     "origin": set(),
     "error": set(),
+    "heap": set(),
     "panics": set(),
     "timeouts": set(),
     "runtime": set(),
     "connection": {"error"},
     "pool": {"error", "origin"},
     "connect": {"connection", "error", "origin"},
+    "views": {"connect"},
     "request": {"connection", "origin", "timeouts"},
-    "exchange": {"connect", "connection", "error", "pool", "request", "timeouts"},
-    "cell": {"connection", "error", "exchange", "panics", "request"},
+    "exchange": {"connect", "connection", "error", "pool", "request", "timeouts", "views"},
+    "cell": {"connect", "connection", "error", "exchange", "panics", "request", "timeouts"},
 }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import httpcore
 
 from .. import _rust
+from .network_stream import AsyncNetworkStream
 
-__all__ = ["AsyncHTTPConnection"]
+__all__ = ["AsyncHTTP11Connection", "AsyncHTTPConnection"]
 
 
 class AsyncHTTPConnection(httpcore.AsyncConnectionInterface):
@@ -15,6 +16,12 @@ class AsyncHTTPConnection(httpcore.AsyncConnectionInterface):
     def __init__(self, pool: _rust.AsyncPool, description: _rust._Description) -> None:
         self._pool = pool
         self._id, self._origin, _, _ = description
+
+    @property
+    def _connection(self) -> AsyncHTTP11Connection | None:
+        """The protocol's half, as httpcore has it: `None` before the connection is open."""
+        native = self._pool.network_stream(self._id)
+        return None if native is None else AsyncHTTP11Connection(native)
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """Refused: which connection serves a request is for the pool to say."""
@@ -57,3 +64,10 @@ class AsyncHTTPConnection(httpcore.AsyncConnectionInterface):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} [{self.info()}]>"
+
+
+class AsyncHTTP11Connection:
+    """What tools look for on their way from a connection to its socket."""
+
+    def __init__(self, native: _rust.AsyncNetworkStream) -> None:
+        self._network_stream = AsyncNetworkStream(native)

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
 import httpcore
+from httpcore._trace import Trace
 
 from .. import _rust
 from .._flavour import HTTPCORE, Flavour, whole_body
 from .connection import AsyncHTTPConnection
+from .network_stream import AsyncNetworkStream
 from .response_stream import AsyncResponseStream
+from .tracing import send_traced
 
 if TYPE_CHECKING:
     _Pool = httpcore.AsyncConnectionPool
@@ -26,6 +29,9 @@ else:
 __all__ = ["AsyncConnectionPool", "AsyncEnginePool", "AsyncHTTPProxy", "AsyncSOCKSProxy"]
 
 logger = logging.getLogger("httpcore_hyper")
+
+# What the engine serves. `ws` is HTTP until the server switches.
+_SCHEMES = frozenset({b"http", b"ws"})
 
 # The engine's own limit; more attempts than any process lives to make.
 _MAX_RETRIES = 2**32 - 1
@@ -79,15 +85,9 @@ class AsyncEnginePool(_Pool):
         """Whether httpcore's own code serves this request: its pool's, or this one's alone."""
         if self.delegated is not None:
             return True
-        if request.url.scheme != b"http":
-            reason = "its scheme is not http"
-        elif "trace" in request.extensions:
-            reason = "it has a trace extension"
-        elif request.method == b"CONNECT" or _asks_for_upgrade(request.headers):
-            reason = "it asks for another protocol on its connection"
-        else:
+        if request.url.scheme in _SCHEMES:
             return False
-        logger.debug("A request runs on httpcore's engine: %s", reason)
+        logger.debug("A request runs on httpcore's engine: its scheme is %r", request.url.scheme)
         return True
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
@@ -95,7 +95,13 @@ class AsyncEnginePool(_Pool):
         if self._is_delegated(request):
             return await super().handle_async_request(request)
 
-        body = whole_body(request.stream)
+        traced = (
+            self._flavour.http11_logger.isEnabledFor(logging.DEBUG)
+            or self._flavour.connection_logger.isEnabledFor(logging.DEBUG)
+            or request.extensions.get("trace") is not None
+        )
+        # The listeners are told of the body apart from the head, so it is handed over apart as well.
+        body = None if traced else whole_body(request.stream)
         if body is None and not isinstance(request.stream, AsyncIterable):
             # httpcore's own complaint about a body of the other door.
             raise AssertionError(f"{request.stream!r} cannot be iterated by this pool")
@@ -109,8 +115,11 @@ class AsyncEnginePool(_Pool):
             request.headers if isinstance(request.headers, list) else list(request.headers),
             body,
             request.extensions.get("timeout"),
+            traced,
         )
         try:
+            if traced:
+                return await send_traced(self, request, exchange)
             if body is None:
                 await exchange.send()
                 async for chunk in cast(AsyncIterable[bytes], request.stream):
@@ -123,6 +132,7 @@ class AsyncEnginePool(_Pool):
         except BaseException:
             exchange.close()
             raise
+        extensions["network_stream"] = AsyncNetworkStream(exchange.network_stream())
         return httpcore.Response(
             status=status,
             headers=headers,
@@ -153,9 +163,19 @@ class AsyncEnginePool(_Pool):
         The pool stays usable: a later request opens connections anew.
         """
         if self._native is not None:
+            await self._log_closing()
             self._native.close()
         self._delegated = None
         await super().aclose()
+
+    async def _log_closing(self) -> None:
+        log = self._flavour.connection_logger
+        if self._native is None or not log.isEnabledFor(logging.DEBUG):
+            return
+        for _, _, status, _ in self._native.connections():
+            if status != "CONNECTING":
+                async with Trace("close", log, None, {}):
+                    pass
 
     @property
     def connections(self) -> list[Any]:
@@ -187,10 +207,6 @@ class AsyncEnginePool(_Pool):
             f"[Requests: {active} active, {queued} queued | "
             f"Connections: {in_use} active, {idle} idle]>"
         )
-
-
-def _asks_for_upgrade(headers: Any) -> bool:
-    return any(name.lower() == b"upgrade" for name, _ in headers)
 
 
 class AsyncConnectionPool(AsyncEnginePool, httpcore.AsyncConnectionPool):

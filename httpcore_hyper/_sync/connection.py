@@ -6,8 +6,9 @@ from __future__ import annotations
 import httpcore
 
 from .. import _rust
+from .network_stream import NetworkStream
 
-__all__ = ["HTTPConnection"]
+__all__ = ["HTTP11Connection", "HTTPConnection"]
 
 
 class HTTPConnection(httpcore.ConnectionInterface):
@@ -16,6 +17,12 @@ class HTTPConnection(httpcore.ConnectionInterface):
     def __init__(self, pool: _rust.Pool, description: _rust._Description) -> None:
         self._pool = pool
         self._id, self._origin, _, _ = description
+
+    @property
+    def _connection(self) -> HTTP11Connection | None:
+        """The protocol's half, as httpcore has it: `None` before the connection is open."""
+        native = self._pool.network_stream(self._id)
+        return None if native is None else HTTP11Connection(native)
 
     def handle_request(self, request: httpcore.Request) -> httpcore.Response:
         """Refused: which connection serves a request is for the pool to say."""
@@ -58,3 +65,10 @@ class HTTPConnection(httpcore.ConnectionInterface):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} [{self.info()}]>"
+
+
+class HTTP11Connection:
+    """What tools look for on the way from a connection to its socket; see `HTTPConnection._connection`."""
+
+    def __init__(self, native: _rust.NetworkStream) -> None:
+        self._network_stream = NetworkStream(native)

@@ -4,6 +4,7 @@
 //! out and drop it on the caller's own thread: when they return, the slot is free and the socket is
 //! closed. Nothing of Python is known here; a finished part is announced to a `Listener` as plain data.
 
+mod operation;
 mod progress;
 
 use std::pin::Pin;
@@ -14,16 +15,23 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
-use crate::connection::ResponseHead;
+use crate::connect::{SocketView, Stream};
+use crate::connection::{ResponseHead, Upgraded};
 use crate::error::{Error, Kind};
 use crate::exchange::{Engine, Exchange, Interrupt, Owner};
 use crate::request::{Request, RequestBody};
+pub use operation::{Operation, Task};
 use progress::{Progress, Stage, Wanted};
 
 /// The part of the exchange that a caller waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
+    /// A connection. Of a stepwise exchange only, like [`Want::Connected`].
+    Acquired,
+    /// The connection is open, after one attempt. If that failed, it can be wanted again.
+    Connected,
     /// All that was handed over is with the kernel.
     Sent,
     /// The response head, with as much of the body as is there.
@@ -35,6 +43,13 @@ pub enum Want {
 /// A part, as it was wanted.
 #[derive(Debug)]
 pub enum Part {
+    /// See [`Want::Acquired`].
+    Acquired {
+        /// It has yet to be opened.
+        connects: bool,
+    },
+    /// See [`Want::Connected`].
+    Connected,
     /// See [`Want::Sent`].
     Sent,
     /// See [`Want::Head`]. `ended` means that `body` is all of it.
@@ -61,10 +76,16 @@ pub enum Failure {
     Closed,
 }
 
-/// Where finished parts are announced; called under the cell's lock, so it must only enqueue.
+/// Where finished parts are announced; called under the source's lock, so it must only enqueue.
 pub trait Listener: Send + Sync {
     /// The part that the caller registered for under `key` can be taken.
-    fn announce(&self, cell: Arc<ExchangeCell>, key: usize);
+    fn announce(&self, source: Arc<dyn Source>, key: usize);
+}
+
+/// Has finished parts: an exchange, or an operation on an upgraded stream.
+pub trait Source: Send + Sync {
+    /// Takes an announced part. `None` when it was not for this `key`: the caller has gone.
+    fn take_announced(&self, key: usize) -> Option<Result<Part, Failure>>;
 }
 
 /// One exchange with its task and its caller.
@@ -95,13 +116,16 @@ const CALLER_POLLS: u8 = 4;
 
 impl ExchangeCell {
     /// Queues the request with the pool of `engine`.
-    pub fn start(engine: Arc<Engine>, request: Request) -> Arc<Self> {
+    ///
+    /// `stepwise`: it goes no further than to the part that is wanted, so that something can happen between
+    /// two of them. Its write errors are told, once, and do not end it.
+    pub fn start(engine: Arc<Engine>, request: Request, stepwise: bool) -> Arc<Self> {
         let body_open = matches!(request.body, RequestBody::Pushed);
         Arc::new_cyclic(|cell: &std::sync::Weak<Self>| {
             let owner: Owner = cell.clone();
             let exchange = Exchange::start(Arc::clone(&engine), request, owner);
             Self {
-                progress: Mutex::new(Progress::new(exchange, body_open)),
+                progress: Mutex::new(Progress::new(exchange, body_open, stepwise)),
                 spawned: AtomicBool::new(false),
                 caller: AtomicU8::new(AWAY),
                 engine,
@@ -210,6 +234,7 @@ impl ExchangeCell {
             announced: false,
         });
         progress.announce(self);
+        progress.allow();
     }
 
     /// Has the runtime drive the exchange from now on.
@@ -219,17 +244,19 @@ impl ExchangeCell {
         }
     }
 
-    /// Takes an announced part. `None` when it was not for this `key`: the caller has gone.
-    pub fn take_announced(&self, key: usize) -> Option<Result<Part, Failure>> {
-        let mut progress = self.progress.lock();
-        let wanted = progress.wanted.as_ref()?;
-        if wanted.listener.as_ref()?.1 != key {
-            return None;
-        }
-        let want = wanted.want;
-        let part = progress.take(want)?;
-        progress.wanted = None;
-        Some(part)
+    /// The connection's socket, once it is open and until the exchange is closed.
+    pub fn view(&self) -> Option<SocketView> {
+        self.progress.lock().exchange.as_ref()?.view()
+    }
+
+    /// The byte stream that the connection has become with the response, until the exchange is closed.
+    pub fn upgraded(&self) -> Option<Arc<Upgraded<Stream>>> {
+        self.progress.lock().exchange.as_ref()?.upgraded()
+    }
+
+    /// Where its timers belong to.
+    pub fn runtime(&self) -> &Handle {
+        &self.engine.runtime
     }
 
     /// Hands over one more chunk of a pushed body.
@@ -301,6 +328,20 @@ impl ExchangeCell {
         progress.unpark();
         drop(progress);
         drop((ended, body));
+    }
+}
+
+impl Source for ExchangeCell {
+    fn take_announced(&self, key: usize) -> Option<Result<Part, Failure>> {
+        let mut progress = self.progress.lock();
+        let wanted = progress.wanted.as_ref()?;
+        if wanted.listener.as_ref()?.1 != key {
+            return None;
+        }
+        let want = wanted.want;
+        let part = progress.take(want)?;
+        progress.wanted = None;
+        Some(part)
     }
 }
 

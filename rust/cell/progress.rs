@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{ExchangeCell, Failure, Listener, Part, Want};
+use super::{ExchangeCell, Failure, Listener, Part, Source, Want};
 use crate::connection::ResponseHead;
 use crate::exchange::Exchange;
 
@@ -24,8 +24,12 @@ const READ_AHEAD: usize = 512 * 1024;
 const MAX_PART: usize = 256 * 1024;
 
 /// The step that comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
+    /// A connection is acquired; in a stepwise exchange only, as the next one. Else both belong to sending.
+    Acquiring,
+    /// It is opened.
+    Connecting,
     Sending,
     Head,
     Body,
@@ -38,6 +42,12 @@ pub(super) struct Progress {
     pub(super) exchange: Option<Exchange>,
     pub(super) stage: Stage,
     pub(super) driven: bool,
+    /// Goes no further than to what the caller waits for, and tells of each step apart from the others.
+    stepwise: bool,
+    /// A stepwise exchange has no connection yet, and is going to open one.
+    connects: bool,
+    /// The failure is of one step: the exchange goes on when the caller asks for another.
+    passes: bool,
     /// The caller pushes the body and has not said that it ends.
     pub(super) body_open: bool,
     pub(super) head: Option<ResponseHead>,
@@ -61,12 +71,32 @@ pub(super) struct Wanted {
     pub(super) announced: bool,
 }
 
+impl Want {
+    /// The stage that brings it.
+    fn stage(self) -> Stage {
+        match self {
+            Want::Acquired => Stage::Acquiring,
+            Want::Connected => Stage::Connecting,
+            Want::Sent => Stage::Sending,
+            Want::Head => Stage::Head,
+            Want::Body => Stage::Body,
+        }
+    }
+}
+
 impl Progress {
-    pub(super) fn new(exchange: Exchange, body_open: bool) -> Self {
+    pub(super) fn new(exchange: Exchange, body_open: bool, stepwise: bool) -> Self {
         Self {
             exchange: Some(exchange),
-            stage: Stage::Sending,
+            stage: if stepwise {
+                Stage::Acquiring
+            } else {
+                Stage::Sending
+            },
             driven: false,
+            stepwise,
+            connects: false,
+            passes: false,
             body_open,
             head: None,
             body: VecDeque::new(),
@@ -83,6 +113,11 @@ impl Progress {
         match catch_unwind(AssertUnwindSafe(|| self.advance_or_fail(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(Ok(()))) => Poll::Ready(()),
+            Ok(Poll::Ready(Err(error))) if self.stage == Stage::Connecting => {
+                self.passes = true;
+                self.failure = Some(Failure::Error(error));
+                Poll::Pending
+            }
             Ok(Poll::Ready(Err(error))) => {
                 self.exchange = None;
                 self.failure = Some(Failure::Error(error));
@@ -100,12 +135,35 @@ impl Progress {
         let Some(exchange) = self.exchange.as_mut() else {
             return Poll::Ready(Ok(()));
         };
+        if self.passes {
+            return Poll::Pending;
+        }
         let waiting = self.wanted.as_ref().map(|wanted| wanted.since);
+        let wanted = self.wanted.as_ref().map(|wanted| wanted.want.stage());
         loop {
+            if self.stepwise && wanted.is_none_or(|wanted| self.stage > wanted) {
+                return Poll::Pending;
+            }
             match self.stage {
+                Stage::Acquiring => {
+                    self.connects = std::task::ready!(exchange.poll_acquired(cx, waiting))?;
+                    self.stage = Stage::Connecting;
+                }
+                Stage::Connecting => {
+                    std::task::ready!(exchange.poll_connected(cx))?;
+                    self.stage = Stage::Sending;
+                }
                 Stage::Sending => {
                     std::task::ready!(exchange.poll_sent(cx, waiting))?;
                     self.stage = Stage::Head;
+                    if self.stepwise
+                        && let Some(error) = exchange.abandon_body()
+                    {
+                        self.body_open = false;
+                        self.passes = true;
+                        self.failure = Some(Failure::Error(error));
+                        return Poll::Pending;
+                    }
                 }
                 // httpcore's order: the response is read when the whole body was written.
                 Stage::Head if self.body_open => return Poll::Pending,
@@ -130,7 +188,7 @@ impl Progress {
     pub(super) fn has(&self, want: Want) -> bool {
         self.failure.is_some()
             || match want {
-                Want::Sent => self.stage != Stage::Sending,
+                Want::Acquired | Want::Connected | Want::Sent => self.stage > want.stage(),
                 Want::Head => self.head.is_some(),
                 Want::Body => !self.body.is_empty() || self.stage == Stage::Ended,
             }
@@ -150,12 +208,18 @@ impl Progress {
             return Some(Ok(Part::Body(self.take_body())));
         }
         if let Some(failure) = self.failure.take() {
-            // Whoever asks again learns that it is over.
-            self.failure = Some(Failure::Closed);
+            if !std::mem::take(&mut self.passes) {
+                // Whoever asks again learns that it is over.
+                self.failure = Some(Failure::Closed);
+            }
             return Some(Err(failure));
         }
         match want {
-            Want::Sent if self.stage != Stage::Sending => Some(Ok(Part::Sent)),
+            Want::Acquired if self.stage > want.stage() => Some(Ok(Part::Acquired {
+                connects: self.connects,
+            })),
+            Want::Connected if self.stage > want.stage() => Some(Ok(Part::Connected)),
+            Want::Sent if self.stage > want.stage() => Some(Ok(Part::Sent)),
             Want::Body if self.stage == Stage::Ended => Some(Ok(Part::Body(Vec::new()))),
             _ => None,
         }
@@ -190,8 +254,15 @@ impl Progress {
         if let Some(wanted) = self.wanted.as_mut().filter(|wanted| !wanted.announced)
             && let Some((listener, key)) = &wanted.listener
         {
-            listener.announce(Arc::clone(cell), *key);
+            listener.announce(Arc::clone(cell) as Arc<dyn Source>, *key);
             wanted.announced = true;
+        }
+    }
+
+    /// Lets the task of a stepwise exchange go on: the caller has asked for another step.
+    pub(super) fn allow(&mut self) {
+        if self.stepwise {
+            self.unpark();
         }
     }
 

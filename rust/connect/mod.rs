@@ -1,7 +1,7 @@
 //! Connect: from an origin to a connected stream.
 //!
 //! `resolve` turns a host into addresses, `race` tries them (happy eyeballs), `socket` opens one of them,
-//! `stream` is what comes out, `lull` keeps it awake in a fast download. Here are the rules over all of it:
+//! `stream` is what comes out, `view` a look at it from outside, `lull` keeps it awake in a fast download. Here are the rules over all of it:
 //! what is tried how often, and for how long. Everything runs in the caller's own future: dropping it closes every socket at once.
 
 mod lull;
@@ -11,6 +11,7 @@ mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -22,7 +23,8 @@ use crate::error::{Error, Kind, Result};
 use crate::origin::Origin;
 use resolve::Resolver;
 pub use socket::{SocketOption, SocketOptionValue};
-pub use stream::{Address, Stream};
+pub use stream::Stream;
+pub use view::{Address, SocketView};
 
 /// Opens connections, with the settings of one pool.
 #[derive(Debug, Default)]
@@ -76,7 +78,16 @@ impl Connector {
         }
     }
 
-    async fn attempt(
+    /// One attempt, without retries.
+    ///
+    /// # Errors
+    ///
+    /// `Connect` or `ConnectTimeout`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Connector::connect`].
+    pub async fn attempt(
         &self,
         origin: &Origin,
         timeout: Option<Duration>,

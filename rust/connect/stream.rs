@@ -5,18 +5,18 @@
 //! for writing only while a write waits: a wake-up less and two system calls less for each request.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use socket2::{SockAddr, Socket};
+use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::runtime::Handle;
 
 use super::lull::Lull;
+use super::view::{Address, Connected, SocketView, address, is_readable};
 use crate::connection::NetworkStream;
 
 /// A write to a closed peer is an error, never a signal: a program may have given SIGPIPE its default back.
@@ -37,15 +37,6 @@ const SHORT_READ_DRAINS: bool = cfg!(any(target_os = "linux", target_os = "andro
 /// The largest read that may be a whole response of the small kind; a download fills larger buffers.
 const SMALL_READ: usize = 8 * 1024;
 
-/// One end of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// TCP.
-    Inet(SocketAddr),
-    /// A Unix socket; empty for a nameless one.
-    Unix(PathBuf),
-}
-
 /// A connected TCP or Unix socket.
 ///
 /// # Drop
@@ -55,25 +46,30 @@ pub enum Address {
 pub struct Stream {
     /// Declared first: dropped, it leaves the runtime's poll set before the socket closes.
     writable: Option<AsyncFd<OwnedFd>>,
-    socket: AsyncFd<Socket>,
+    socket: AsyncFd<Arc<Connected>>,
     runtime: Handle,
     lull: Lull,
 }
 
 impl Stream {
+    /// A view of the socket.
+    pub fn view(&self) -> SocketView {
+        SocketView::of(self.socket.get_ref())
+    }
+
     /// Registers a non-blocking socket.
     pub(super) fn new(socket: Socket, runtime: &Handle) -> io::Result<Self> {
         let _context = runtime.enter();
         Ok(Self {
             writable: None,
-            socket: register(socket, Interest::READABLE)?,
+            socket: register(Arc::new(Connected::new(socket)), Interest::READABLE)?,
             runtime: runtime.clone(),
             lull: Lull::default(),
         })
     }
 
     pub(super) fn socket(&self) -> &Socket {
-        self.socket.get_ref()
+        &self.socket.get_ref().socket
     }
 
     /// Waits until a connect that is in progress has ended.
@@ -124,7 +120,7 @@ impl Stream {
         write: impl Fn(&Socket) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            match write(self.socket.get_ref()) {
+            match write(self.socket()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.poll_room(cx))?;
@@ -147,7 +143,7 @@ impl Stream {
             Some(writable) => writable,
             vacant => {
                 let _context = self.runtime.enter();
-                let descriptor = self.socket.get_ref().as_fd().try_clone_to_owned()?;
+                let descriptor = self.socket.get_ref().socket.as_fd().try_clone_to_owned()?;
                 vacant.insert(register(descriptor, Interest::WRITABLE)?)
             }
         };
@@ -161,8 +157,8 @@ impl Stream {
 /// Registers a descriptor with the runtime whose context this is called in.
 #[allow(unsafe_code)] // tokio asks for a promise that a type cannot make
 fn register<T: AsRawFd>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
-    // SAFETY: `owner` is a `Socket` or an `OwnedFd`: it owns its descriptor, always gives the same one, and
-    // closes it when it is dropped and not before. `AsyncFd` deregisters it before it drops the owner, and
+    // SAFETY: `owner` owns its descriptor (an `OwnedFd`), or a share of it (an `Arc` around a socket): it always
+    // gives the same one, which is not closed before it is dropped. `AsyncFd` deregisters it before it drops the owner, and
     // nothing here takes the owner out.
     Ok(unsafe { AsyncFd::register_with_interest(owner, interest) }?)
 }
@@ -177,9 +173,9 @@ impl AsyncRead for Stream {
         loop {
             let mut guard = ready!(this.socket.poll_read_ready(cx))?;
             let room = buffer.remaining();
-            let received = match receive(guard.get_inner(), buffer) {
+            let received = match receive(&guard.get_inner().socket, buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let socket = guard.get_inner();
+                    let socket = &guard.get_inner().socket;
                     match this.lull.ask(|| received(receive(socket, buffer))) {
                         Some(received) => received,
                         None => {
@@ -259,28 +255,7 @@ impl AsyncWrite for Stream {
 }
 
 impl NetworkStream for Stream {
-    #[allow(unsafe_code)] // poll(2) has no safe binding in std
     fn is_readable(&self) -> bool {
-        let mut polled = libc::pollfd {
-            fd: self.socket().as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        loop {
-            // SAFETY: one valid `pollfd` on this stack, and a timeout of zero: the call does not wait.
-            match unsafe { libc::poll(&raw mut polled, 1, 0) } {
-                0 => return false,
-                ready if ready > 0 => return true,
-                // Interrupted: ask again. Nothing else can fail with one descriptor.
-                _ => {}
-            }
-        }
-    }
-}
-
-fn address(address: SockAddr) -> Address {
-    match address.as_socket() {
-        Some(inet) => Address::Inet(inet),
-        None => Address::Unix(address.as_pathname().map(PathBuf::from).unwrap_or_default()),
+        is_readable(self.socket())
     }
 }

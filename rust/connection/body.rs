@@ -21,9 +21,14 @@ const LAST_CHUNK: u64 = 5;
 /// The two line ends around a chunk's data.
 const CHUNK_LINE_ENDS: u64 = 4;
 
+/// Never sent. Large, since each piece of it costs a turn of hyper's.
+static FILLER: &[u8] = &[0; 64 * 1024];
+
 #[derive(Debug, Default)]
 struct Queue {
     chunks: VecDeque<Bytes>,
+    /// Stands for so many bytes behind the chunks, when it does not matter any more which they are.
+    filler: u64,
     finished: bool,
 }
 
@@ -117,6 +122,18 @@ impl BodySender {
         self.finished || self.framing != Framing::Chunked && self.missing == 0
     }
 
+    /// Nothing reaches the wire any more, and no more is pushed: hyper is given what it still expects, so
+    /// that it goes on to the response.
+    pub(super) fn abandon(&mut self) {
+        let missing = std::mem::take(&mut self.missing);
+        self.finished = true;
+        if let Some(queue) = &self.queue {
+            let mut queue = queue.lock();
+            queue.filler = missing;
+            queue.finished = true;
+        }
+    }
+
     /// Nobody pulls any more: what is queued and what is still pushed is counted and dropped.
     pub(super) fn discard(&mut self) {
         self.queue = None;
@@ -149,6 +166,14 @@ impl Body for OutgoingBody {
         let mut queue = queue.lock();
         match queue.chunks.pop_front() {
             Some(chunk) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
+            None if queue.filler > 0 => {
+                let most = FILLER.len() as u64;
+                let length = queue.filler.min(most);
+                queue.filler -= length;
+                // At most the filler's own length, so it fits any size type.
+                let filler = Bytes::from_static(FILLER).slice(..length as usize);
+                Poll::Ready(Some(Ok(Frame::data(filler))))
+            }
             None if queue.finished => Poll::Ready(None),
             None => Poll::Pending,
         }
@@ -161,6 +186,9 @@ impl Body for OutgoingBody {
             return true;
         };
         let queue = queue.lock();
-        self.framing != Framing::Chunked && queue.finished && queue.chunks.is_empty()
+        self.framing != Framing::Chunked
+            && queue.finished
+            && queue.chunks.is_empty()
+            && queue.filler == 0
     }
 }

@@ -25,6 +25,7 @@ use super::framing::Framing;
 use super::head::{MethodKind, RequestHead};
 use super::io::{HeadIo, Wire};
 use super::raw::{self, ResponseHead};
+use super::upgraded::Upgraded;
 use crate::error::{Error, Kind, Result};
 
 type Answer = std::result::Result<Response<Incoming>, TrySendError<Request<OutgoingBody>>>;
@@ -36,31 +37,41 @@ pub(super) struct Driver<S: NetworkStream> {
     connection: Option<Connection<TokioIo<HeadIo<S>>, OutgoingBody>>,
     wire: Arc<Mutex<Wire<S>>>,
     exchange: Option<InFlight>,
+    /// What hyper had read and not used when it ended: behind the head of an upgrade, the new protocol's.
+    unused: Bytes,
 }
 
 /// One request and what has come back for it.
 pub(super) struct InFlight {
     sender: BodySender,
     kind: MethodKind,
+    offers_upgrade: bool,
     answering: Option<Answering>,
+    /// The head of a response after which the connection is no HTTP any more, until hyper has let it go.
+    switching: Option<ResponseHead>,
     incoming: Option<Incoming>,
     framing: Framing,
     received: u64,
     reusable: bool,
     ended: bool,
+    /// The response was the last of HTTP on this connection: a 101, or a CONNECT's success.
+    switched: bool,
 }
 
 impl InFlight {
-    pub(super) fn new(sender: BodySender, kind: MethodKind, closes: bool) -> Self {
+    pub(super) fn new(sender: BodySender, head: &RequestHead) -> Self {
         Self {
             sender,
-            kind,
+            kind: head.kind(),
+            offers_upgrade: head.offers_upgrade(),
             answering: None,
+            switching: None,
             incoming: None,
             framing: Framing::None,
             received: 0,
-            reusable: !closes,
+            reusable: !head.closes(),
             ended: false,
+            switched: false,
         }
     }
 }
@@ -83,6 +94,7 @@ impl<S: NetworkStream> Driver<S> {
             connection: Some(connection),
             wire,
             exchange: None,
+            unused: Bytes::new(),
         }
     }
 
@@ -119,7 +131,7 @@ impl<S: NetworkStream> Driver<S> {
     fn hand_over(&mut self, step: impl FnOnce(&mut BodySender) -> Result<u64>) -> Result<()> {
         let exchange = self.exchange.as_mut().ok_or_else(misuse)?;
         let mut wire = self.wire.lock();
-        if wire.broken || self.connection.is_none() {
+        if self.connection.is_none() {
             exchange.sender.discard();
         }
         wire.allow(step(&mut exchange.sender)?);
@@ -131,8 +143,10 @@ impl<S: NetworkStream> Driver<S> {
         if let Some(connection) = &mut self.connection {
             // An error of the connection reaches those who wait for the response or its body. One that
             // finds nobody left is of no interest to anybody.
-            if connection.poll_without_shutdown(cx).is_ready() {
-                self.connection = None;
+            if connection.poll_without_shutdown(cx).is_ready()
+                && let Some(ended) = self.connection.take()
+            {
+                self.unused = ended.into_parts().read_buf;
             }
         }
     }
@@ -151,6 +165,20 @@ impl<S: NetworkStream> Driver<S> {
             return Poll::Ready(Ok(()));
         }
         Poll::Pending
+    }
+
+    pub(super) fn abandon_body(&mut self) -> Option<Error> {
+        let mut wire = self.wire.lock();
+        let error = wire.write_error.take().or_else(|| {
+            // The end was noticed by a read, before the write that it cuts short.
+            let cut = self.connection.is_none() && !wire.is_sent();
+            cut.then(|| std::io::ErrorKind::BrokenPipe.into())
+        })?;
+        drop(wire);
+        if let Some(exchange) = &mut self.exchange {
+            exchange.sender.abandon();
+        }
+        Some(Error::io(Kind::Write, error))
     }
 
     /// Or never will be: what became of the connection is told with the response.
@@ -172,15 +200,55 @@ impl<S: NetworkStream> Driver<S> {
         let Some(exchange) = &mut self.exchange else {
             return Poll::Ready(Err(misuse()));
         };
-        let Some(answering) = &mut exchange.answering else {
-            return Poll::Ready(Err(misuse()));
-        };
-        let answer = std::task::ready!(answering.as_mut().poll(cx));
-        exchange.answering = None;
-        Poll::Ready(match answer {
-            Ok(response) => self.answered(response),
-            Err(error) => Err(failure::no_head(&mut self.wire.lock(), &error.into_error())),
-        })
+        if let Some(answering) = &mut exchange.answering {
+            let answer = std::task::ready!(answering.as_mut().poll(cx));
+            exchange.answering = None;
+            let head = match answer {
+                Ok(response) => self.answered(response)?,
+                Err(error) => {
+                    let error = error.into_error();
+                    return Poll::Ready(Err(failure::no_head(&mut self.wire.lock(), &error)));
+                }
+            };
+            return match &mut self.exchange {
+                Some(exchange) if exchange.switched => {
+                    exchange.switching = Some(head);
+                    self.poll_switched()
+                }
+                _ => Poll::Ready(Ok(head)),
+            };
+        }
+        if exchange.switching.is_some() {
+            return self.poll_switched();
+        }
+        Poll::Ready(Err(misuse()))
+    }
+
+    /// The head of an upgrade, once hyper has let the connection go.
+    fn poll_switched(&mut self) -> Poll<Result<ResponseHead>> {
+        if self.connection.is_some() {
+            return Poll::Pending;
+        }
+        let head = self
+            .exchange
+            .as_mut()
+            .and_then(|exchange| exchange.switching.take());
+        Poll::Ready(head.ok_or_else(misuse))
+    }
+
+    /// The stream of a connection that is no HTTP any more; `None` if it still is.
+    pub(super) fn into_upgraded(self) -> Option<Upgraded<S>> {
+        if !self.exchange.is_some_and(|exchange| exchange.switched) {
+            return None;
+        }
+        let wire = Arc::into_inner(self.wire)?.into_inner();
+        Some(Upgraded::new(wire.stream, self.unused))
+    }
+
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.switched)
     }
 
     fn answered(&mut self, response: Response<Incoming>) -> Result<ResponseHead> {
@@ -190,11 +258,14 @@ impl<S: NetworkStream> Driver<S> {
         if head.status != status || notes.header_count != response.headers().len() {
             return Err(raw::disagreement());
         }
-        if status == 101 {
+        if status == 101 && !exchange.offers_upgrade {
             let text = "The server switched protocols without being asked to.";
             return Err(Error::message(Kind::RemoteProtocol, text));
         }
-        let bodiless = exchange.kind == MethodKind::Head || matches!(status, 204 | 304);
+        let tunnels = exchange.kind == MethodKind::Connect && (200..300).contains(&status);
+        exchange.switched = status == 101 || tunnels;
+        let bodiless =
+            exchange.switched || exchange.kind == MethodKind::Head || matches!(status, 204 | 304);
         exchange.framing = match notes.framing {
             _ if bodiless => Framing::ContentLength(0),
             framing => framing,

@@ -122,9 +122,9 @@ impl RequestHead {
         self.kind
     }
 
-    /// Whether the connection may turn into something other than HTTP.
-    pub(super) fn wants_upgrade(&self) -> bool {
-        self.upgrade || self.kind == MethodKind::Connect
+    /// Whether the server may switch to another protocol (101).
+    pub(super) fn offers_upgrade(&self) -> bool {
+        self.upgrade
     }
 
     /// Whether the request says `Connection: close`.

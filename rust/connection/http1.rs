@@ -24,6 +24,7 @@ use super::gate::Gatekeeper;
 use super::head::{MethodKind, RequestHead};
 use super::io::{HeadIo, Wire};
 use super::raw::{MAX_HEAD_SIZE, MAX_HEADERS, ResponseHead};
+use super::upgraded::Upgraded;
 use crate::error::{Error, Kind, Result};
 
 /// How much hyper reads at once, and buffers of a body before it writes. Beyond it a bulk download
@@ -103,12 +104,8 @@ impl<S: NetworkStream> Http1<S> {
     ///
     /// # Errors
     ///
-    /// `LocalProtocol` when the body is not as long as the head says, or for a request that would turn
-    /// the connection into something else than HTTP.
+    /// `LocalProtocol` when the body is not as long as the head says.
     pub fn begin(&mut self, head: RequestHead, body: Option<Bytes>) -> Result<()> {
-        if head.wants_upgrade() {
-            return Err(local("upgrades are not supported here"));
-        }
         let framing = head.framing();
         let (mut sender, outgoing) = body::channel(framing);
         let mut size = 0;
@@ -117,7 +114,7 @@ impl<S: NetworkStream> Http1<S> {
             size += sender.finish()?;
         }
         let (request, synthetic) = self.synthetic(head.kind(), framing, outgoing)?;
-        let exchange = InFlight::new(sender, head.kind(), head.closes());
+        let exchange = InFlight::new(sender, &head);
         self.driver.begin(exchange, synthetic, head, size)?;
         self.driver.waits_for(self.send.try_send_request(request));
         Ok(())
@@ -135,10 +132,12 @@ impl<S: NetworkStream> Http1<S> {
         body: OutgoingBody,
     ) -> Result<(Request<OutgoingBody>, Vec<u8>)> {
         self.requests += 1;
-        let target = format!("/{:016x}", self.nonces.hash_one(self.requests));
-        let method = match kind {
-            MethodKind::Head => Method::HEAD,
-            MethodKind::Connect | MethodKind::Other => Method::POST,
+        let nonce = self.nonces.hash_one(self.requests);
+        let (method, target) = match kind {
+            MethodKind::Head => (Method::HEAD, format!("/{nonce:016x}")),
+            // A host and a port, as hyper demands of it. The port is any.
+            MethodKind::Connect => (Method::CONNECT, format!("{nonce:016x}:1")),
+            MethodKind::Other => (Method::POST, format!("/{nonce:016x}")),
         };
         let mut lines = format!("{method} {target} HTTP/1.1\r\n");
         let mut request = Request::new(body);
@@ -168,6 +167,12 @@ impl<S: NetworkStream> Http1<S> {
         self.gate.poll(cx, |cx| self.driver.poll_sent(cx))
     }
 
+    /// Ends the body where the server's end takes no more, and tells why, once. [`Http1::poll_sent`] is ready
+    /// then all the same, and the response may still come.
+    pub fn abandon_body(&mut self) -> Option<Error> {
+        self.driver.abandon_body()
+    }
+
     /// Hands over one more chunk of a pushed body. An empty one is nothing.
     ///
     /// # Errors
@@ -189,6 +194,16 @@ impl<S: NetworkStream> Http1<S> {
     /// The head of the final response; informational ones are skipped.
     pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead>> {
         self.gate.poll(cx, |cx| self.driver.poll_head(cx))
+    }
+
+    /// Whether the response was the last of HTTP on this connection, which is a byte stream now.
+    pub fn is_upgraded(&self) -> bool {
+        self.driver.is_upgraded()
+    }
+
+    /// That stream; `None` if the connection is still HTTP.
+    pub fn into_upgraded(self) -> Option<Upgraded<S>> {
+        self.driver.into_upgraded()
     }
 
     /// The next bytes of the response body as they come, `None` at its end. Trailers are dropped.

@@ -42,6 +42,8 @@ pub(super) struct Wire<S> {
     /// The write side failed. What is written now vanishes, so that hyper goes on reading: a server
     /// that refuses a body answers early and closes.
     pub(super) broken: bool,
+    /// Why, until somebody asks.
+    pub(super) write_error: Option<io::Error>,
     pub(super) eof: bool,
     pub(super) read_error: Option<io::Error>,
     pub(super) read: u64,
@@ -73,6 +75,7 @@ impl<S> Wire<S> {
             recorder: Recorder::default(),
             violation: None,
             broken: false,
+            write_error: None,
             eof: false,
             read_error: None,
             read: 0,
@@ -125,8 +128,9 @@ impl<S> Wire<S> {
     }
 
     /// Makes the rest of the request vanish, and lets the response be read.
-    fn break_writes(&mut self) {
+    fn break_writes(&mut self, error: io::Error) {
         self.broken = true;
+        self.write_error = Some(error);
         self.head_out();
     }
 
@@ -173,9 +177,12 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
                 Ok(0) => Err(io::ErrorKind::WriteZero.into()),
                 written => written,
             };
-            let Ok(written) = written else {
-                self.break_writes();
-                return Poll::Ready(Ok(total));
+            let written = match written {
+                Ok(written) => written,
+                Err(error) => {
+                    self.break_writes(error);
+                    return Poll::Ready(Ok(total));
+                }
             };
             self.written += written as u64;
             let of_head = written.min(head.len());
@@ -194,8 +201,10 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.broken && ready!(Pin::new(&mut self.stream).poll_flush(cx)).is_err() {
-            self.break_writes();
+        if !self.broken
+            && let Err(error) = ready!(Pin::new(&mut self.stream).poll_flush(cx))
+        {
+            self.break_writes(error);
         }
         // hyper flushes with an empty buffer only; but a head of ours that is half out is not clean.
         if self.phase != Phase::Armed {

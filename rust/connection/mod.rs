@@ -15,6 +15,7 @@ mod io;
 mod raw;
 #[cfg(test)]
 mod tests;
+mod upgraded;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -22,6 +23,7 @@ pub use framing::Framing;
 pub use head::RequestHead;
 pub use http1::Http1;
 pub use raw::{HeaderList, ResponseHead};
+pub use upgraded::Upgraded;
 
 /// A connected byte stream under HTTP: a TCP or Unix socket, later a TLS session over one.
 ///

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -53,35 +53,47 @@ impl Callers {
         if let Some(part) = cell.try_take(want) {
             return Ok(part);
         }
+        self.wait_for(py, |cx| cell.poll_part(cx, want))
+    }
+
+    /// Waits until `poll` is ready, with the GIL released.
+    ///
+    /// # Errors
+    ///
+    /// What a signal handler raised.
+    pub(super) fn wait_for<T: Send>(
+        &self,
+        py: Python<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T> + Send,
+    ) -> PyResult<T> {
         let checks_signals = is_main_thread(py)?;
         loop {
-            if let Some(part) = py.detach(|| self.wait_one_tick(cell, want, checks_signals)) {
-                return Ok(part);
+            if let Some(ready) = py.detach(|| self.wait_one_tick(&mut poll, checks_signals)) {
+                return Ok(ready);
             }
             py.check_signals()?;
         }
     }
 
-    fn wait_one_tick(
+    fn wait_one_tick<T>(
         &self,
-        cell: &ExchangeCell,
-        want: Want,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
         ticks: bool,
-    ) -> Option<Result<Part, Failure>> {
+    ) -> Option<T> {
         let runtime = self.runtime.runtime();
         if !ticks {
-            return Some(runtime.block_on(poll_fn(|cx| cell.poll_part(cx, want))));
+            return Some(runtime.block_on(poll_fn(poll)));
         }
         let mut tick = self.ticks.lock().pop().unwrap_or_default();
         let end = Instant::now() + TICK;
-        let part = runtime.block_on(poll_fn(|cx| {
-            if let Poll::Ready(part) = cell.poll_part(cx, want) {
-                return Poll::Ready(Some(part));
+        let ready = runtime.block_on(poll_fn(|cx| {
+            if let Poll::Ready(ready) = poll(cx) {
+                return Poll::Ready(Some(ready));
             }
             tick.poll_expired(cx, runtime.handle(), end).map(|()| None)
         }));
         self.ticks.lock().push(tick);
-        part
+        ready
     }
 }
 

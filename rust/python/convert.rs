@@ -167,7 +167,8 @@ pub(super) fn path(value: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
 /// What a part looks like in Python; see `_rust.pyi`.
 pub(super) fn part(py: Python<'_>, part: Part) -> PyResult<Py<PyAny>> {
     match part {
-        Part::Sent => Ok(py.None()),
+        Part::Acquired { connects } => Ok(PyBool::new(py, connects).to_owned().into_any().unbind()),
+        Part::Connected | Part::Sent => Ok(py.None()),
         Part::Body(frames) if frames.is_empty() => Ok(py.None()),
         Part::Body(frames) => Ok(join(py, &frames)?.into_any().unbind()),
         Part::Head { head, body, ended } => {

@@ -113,7 +113,7 @@ impl Exceptions {
 }
 
 /// `OSError(errno, text)`, which Python turns into the subclass for that number.
-fn os_error<'py>(py: Python<'py>, error: &io::Error) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn os_error<'py>(py: Python<'py>, error: &io::Error) -> PyResult<Bound<'py, PyAny>> {
     let class = py.get_type::<PyOSError>();
     match error.raw_os_error() {
         Some(code) => {

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use super::block_on::Callers;
 use super::convert;
 use super::exceptions::Exceptions;
+use super::network_stream::{AsyncNetworkStream, Network, NetworkStream};
 use super::ready::Ready;
 use super::running;
 use crate::cell::{ExchangeCell, Failure, Part, Want};
@@ -68,6 +69,11 @@ impl Handle {
 
     fn raise(&self, py: Python<'_>, failure: Failure) -> PyErr {
         self.exceptions.of_failure(py, failure)
+    }
+
+    fn network_stream(&self, py: Python<'_>) -> PyResult<Network> {
+        let cell = self.cell(py)?;
+        Ok(Network::of(cell, Arc::clone(&self.exceptions)))
     }
 
     fn close(&self) {
@@ -133,6 +139,14 @@ impl AsyncExchange {
 
 #[pymethods]
 impl AsyncExchange {
+    fn acquire(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Acquired)
+    }
+
+    fn connect(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Connected)
+    }
+
     fn send(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.wait(py, Want::Sent)
     }
@@ -153,6 +167,10 @@ impl AsyncExchange {
 
     fn read(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.wait(py, Want::Body)
+    }
+
+    fn network_stream(&self, py: Python<'_>) -> PyResult<AsyncNetworkStream> {
+        Ok(AsyncNetworkStream::new(self.handle.network_stream(py)?))
     }
 
     fn close(&self) {
@@ -182,6 +200,14 @@ impl Exchange {
 
 #[pymethods]
 impl Exchange {
+    fn acquire(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Acquired)
+    }
+
+    fn connect(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Connected)
+    }
+
     fn send(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.wait(py, Want::Sent)
     }
@@ -202,6 +228,11 @@ impl Exchange {
 
     fn read(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.wait(py, Want::Body)
+    }
+
+    fn network_stream(&self, py: Python<'_>) -> PyResult<NetworkStream> {
+        let network = self.handle.network_stream(py)?;
+        Ok(NetworkStream::new(network, Arc::clone(&self.callers)))
     }
 
     fn close(&self) {

@@ -12,6 +12,7 @@ mod convert;
 mod exceptions;
 mod exchange;
 mod modules;
+mod network_stream;
 mod pool;
 mod port;
 mod ready;
@@ -28,6 +29,10 @@ mod _rust {
     use super::exceptions::Moved;
     #[pymodule_export]
     use super::exchange::{AsyncExchange, Exchange};
+    #[pymodule_export]
+    use super::network_stream::{
+        AsyncNetworkStream, AsyncOperation, BlockingOperation, NetworkStream,
+    };
     #[pymodule_export]
     use super::pool::{AsyncPool, Pool};
     #[pymodule_export]

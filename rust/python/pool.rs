@@ -15,6 +15,7 @@ use super::block_on::Callers;
 use super::convert;
 use super::exceptions::Exceptions;
 use super::exchange::{AsyncExchange, Exchange, Handle};
+use super::network_stream::{AsyncNetworkStream, Network, NetworkStream};
 use crate::cell::ExchangeCell;
 use crate::connect::Connector;
 use crate::exchange::Engine;
@@ -105,6 +106,7 @@ impl<D> Settings<D> {
                 pool: crate::pool::Pool::new(self.limits),
                 connector: Arc::clone(&self.connector),
                 runtime,
+                views: Arc::default(),
             }),
             door,
         });
@@ -183,6 +185,18 @@ impl<D> Settings<D> {
         found.next().map(|info| describe(&info))
     }
 
+    /// A look at the socket of an open connection.
+    fn network_stream(&self, id: u64) -> Option<(Network, D)>
+    where
+        D: Clone,
+    {
+        self.engines().iter().find_map(|running| {
+            let view = running.engine.views.find(id)?;
+            let network = Network::viewed(view, Arc::clone(&self.exceptions));
+            Some((network, running.door.clone()))
+        })
+    }
+
     #[allow(clippy::too_many_arguments)] // the parts of httpcore's Request, without building an object
     fn start(
         &self,
@@ -196,6 +210,7 @@ impl<D> Settings<D> {
         headers: &Bound<'_, PyList>,
         body: Option<&Bound<'_, PyAny>>,
         timeout: Option<&Bound<'_, PyAny>>,
+        stepwise: bool,
     ) -> PyResult<Handle> {
         let request = Request {
             origin: convert::origin(scheme, host, port)?,
@@ -207,7 +222,7 @@ impl<D> Settings<D> {
             },
             timeouts: convert::timeouts(timeout)?,
         };
-        let cell = ExchangeCell::start(Arc::clone(&running.engine), request);
+        let cell = ExchangeCell::start(Arc::clone(&running.engine), request, stepwise);
         Ok(Handle::new(cell, Arc::clone(&self.exceptions)))
     }
 }
@@ -255,7 +270,7 @@ pub(super) struct Pool {
 
 /// The methods that both classes have. Only `exchange` differs, in how the runtime is had.
 macro_rules! pool_methods {
-    ($pool:ident, $exchange:ident, $open:expr, $handle:expr) => {
+    ($pool:ident, $exchange:ident, $stream:ident, $open:expr, $handle:expr, $view:expr) => {
         #[pymethods]
         impl $pool {
             #[new]
@@ -288,6 +303,9 @@ macro_rules! pool_methods {
                 })
             }
 
+            #[pyo3(signature = (
+                method, scheme, host, port, target, headers, body, timeout, stepwise=false
+            ))]
             #[allow(clippy::too_many_arguments)] // the parts of httpcore's Request
             fn exchange(
                 &self,
@@ -300,10 +318,11 @@ macro_rules! pool_methods {
                 headers: &Bound<'_, PyList>,
                 body: Option<&Bound<'_, PyAny>>,
                 timeout: Option<&Bound<'_, PyAny>>,
+                stepwise: bool,
             ) -> PyResult<$exchange> {
                 let running = self.settings.running($open)?;
                 let handle = self.settings.start(
-                    py, &running, method, scheme, host, port, target, headers, body, timeout,
+                    py, &running, method, scheme, host, port, target, headers, body, timeout, stepwise,
                 )?;
                 Ok(($handle)(handle, &running))
             }
@@ -327,6 +346,10 @@ macro_rules! pool_methods {
             fn connection(&self, id: u64) -> Option<Description> {
                 self.settings.connection(id)
             }
+
+            fn network_stream(&self, id: u64) -> Option<$stream> {
+                self.settings.network_stream(id).map($view)
+            }
         }
     };
 }
@@ -334,16 +357,20 @@ macro_rules! pool_methods {
 pool_methods!(
     AsyncPool,
     AsyncExchange,
+    AsyncNetworkStream,
     || Ok((runtime::shared()?, ())),
-    |handle, _: &Running<()>| AsyncExchange::new(handle)
+    |handle, _: &Running<()>| AsyncExchange::new(handle),
+    |(network, ())| AsyncNetworkStream::new(network)
 );
 
 pool_methods!(
     Pool,
     Exchange,
+    NetworkStream,
     || {
         let callers = Arc::new(Callers::new()?);
         Ok((callers.handle(), callers))
     },
-    |handle, running: &Running<Arc<Callers>>| Exchange::new(handle, Arc::clone(&running.door))
+    |handle, running: &Running<Arc<Callers>>| Exchange::new(handle, Arc::clone(&running.door)),
+    |(network, callers)| NetworkStream::new(network, callers)
 );

@@ -17,7 +17,7 @@ use super::bell::Bell;
 use super::convert;
 use super::exceptions::Exceptions;
 use super::modules::trio_waiting;
-use crate::cell::{ExchangeCell, Failure, Listener, Part};
+use crate::cell::{Failure, Listener, Part, Source};
 use crate::runtime::generation;
 
 /// The most parts resolved in one go, so that a flood of them cannot starve the loop's other work. The
@@ -32,7 +32,7 @@ pub(super) struct Shared {
     rung: AtomicBool,
     /// Cleared when the loop drops its reader: nobody will come again.
     open: AtomicBool,
-    announced: Mutex<Vec<(Arc<ExchangeCell>, usize)>>,
+    announced: Mutex<Vec<(Arc<dyn Source>, usize)>>,
     /// Touched by the loop's thread alone, attached. Emptied by `close`, so that a worker that drops the
     /// last reference to the port drops no Python object.
     waiters: Mutex<Waiters>,
@@ -60,8 +60,8 @@ pub(super) enum Wake {
 }
 
 impl Listener for Shared {
-    fn announce(&self, cell: Arc<ExchangeCell>, key: usize) {
-        self.announced.lock().push((cell, key));
+    fn announce(&self, source: Arc<dyn Source>, key: usize) {
+        self.announced.lock().push((source, key));
         if self.open.load(Ordering::Acquire) && !self.rung.swap(true, Ordering::AcqRel) {
             self.bell.ring();
         }
@@ -141,11 +141,22 @@ impl Port {
             std::mem::replace(&mut *announced, rest)
         };
         let mut raised = Ok(());
-        for (cell, key) in batch {
-            let Some(part) = cell.take_announced(key) else {
+        for (source, key) in batch {
+            let Some(waiter) = shared.waiters.lock().by_key.remove(&key) else {
                 continue;
             };
-            let Some(waiter) = shared.waiters.lock().by_key.remove(&key) else {
+            // A cancelled caller ends what it waited for itself. Its part is left where it is: what was
+            // read from an upgraded stream is the next reader's.
+            match waiter.has_gone(py) {
+                Ok(false) => {}
+                Ok(true) => continue,
+                Err(error) => {
+                    raised = raised.and(Err(error));
+                    continue;
+                }
+            }
+            let Some(part) = source.take_announced(key) else {
+                shared.waiters.lock().by_key.insert(key, waiter);
                 continue;
             };
             raised = raised.and(waiter.resolve(py, part));
@@ -194,6 +205,14 @@ impl Waiters {
 }
 
 impl Waiter {
+    fn has_gone(&self, py: Python<'_>) -> PyResult<bool> {
+        match &self.wake {
+            Wake::Future(future) => future.call_method0(py, intern!(py, "done"))?.is_truthy(py),
+            // A trio task that goes takes its place away.
+            Wake::Task(_) => Ok(false),
+        }
+    }
+
     fn resolve(self, py: Python<'_>, part: Result<Part, Failure>) -> PyResult<()> {
         let value = match part {
             Ok(part) => convert::part(py, part),
@@ -202,10 +221,6 @@ impl Waiter {
         match self.wake {
             Wake::Future(future) => {
                 let future = future.bind(py);
-                // A cancelled caller closes the exchange itself; its part is dropped.
-                if future.call_method0(intern!(py, "done"))?.is_truthy()? {
-                    return Ok(());
-                }
                 match value {
                     Ok(value) => future.call_method1(intern!(py, "set_result"), (value,))?,
                     Err(error) => future

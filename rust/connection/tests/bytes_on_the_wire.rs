@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use bytes::Bytes;
 
 use super::super::{Http1, RequestHead};
-use super::{assert_fails, exchange, get, head, read_head, run, serve};
+use super::{assert_fails, get, head, read_head, run, serve};
 use crate::error::Kind;
 
 const NO_CONTENT: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
@@ -252,24 +252,5 @@ fn a_wrong_pushed_length_is_refused() {
         );
         let push = http.push(Bytes::from("cd"));
         assert_fails(push, local, "Too much data for declared Content-Length");
-    });
-}
-
-#[test]
-fn upgrades_are_refused() {
-    run(async {
-        for head in [
-            head("CONNECT", &[]),
-            head("GET", &[("uPgrade", "websocket")]),
-        ] {
-            let (socket, _server) = serve(true, |server| server);
-            let mut http = Http1::handshake(socket).expect("a handshake does nothing");
-            let refused = exchange(&mut http, head, b"").await;
-            assert_fails(
-                refused,
-                Kind::LocalProtocol,
-                "upgrades are not supported here",
-            );
-        }
     });
 }

@@ -9,6 +9,7 @@ mod lost_connections;
 mod render;
 mod responses;
 mod reuse;
+mod upgrades;
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, Read as _, Write as _};

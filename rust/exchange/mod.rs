@@ -2,65 +2,33 @@
 //!
 //! It owns everything that the pair holds (the place in the queue, the lease, the connection) and is
 //! driven from outside, by whichever task or thread polls it. It knows neither tasks nor Python; what
-//! shares it between a task and a caller is `cell`.
+//! shares it between a task and a caller is `cell`. `engine` is what all exchanges of a pool share, `opening`
+//! the way to an open connection.
+
+mod engine;
+mod opening;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
 
-use crate::connect::{Connector, Stream};
-use crate::connection::{Http1, RequestHead, ResponseHead};
+use crate::connect::{SocketView, Stream};
+use crate::connection::{RequestHead, ResponseHead, Upgraded};
 use crate::error::{Error, Kind, Result};
-use crate::pool::{Acquire, Lease, Pool};
+use crate::pool::{Acquire, Lease};
 use crate::request::{Request, RequestBody};
 use crate::timeouts::{Quiet, Timeouts, Watchdog};
-
-/// What the pool tells when it closes the connection under a request.
-pub trait Interrupt: Send + Sync {
-    /// Ends the exchange: its socket is closed and whoever waits for it gets a `Kind::Read` error.
-    fn interrupt(self: Arc<Self>);
-}
-
-/// How the pool finds the exchange that holds a lease.
-pub type Owner = Weak<dyn Interrupt>;
-
-/// A connection between two exchanges, with the timer that it keeps armed.
-#[derive(Debug)]
-pub struct Parked {
-    http: Http1<Stream>,
-    watchdog: Watchdog,
-}
-
-/// What all exchanges of one pool share.
-#[derive(Debug)]
-pub struct Engine {
-    /// Who gets which connection.
-    pub pool: Arc<Pool<Parked, Owner>>,
-    /// How connections are opened.
-    pub connector: Arc<Connector>,
-    /// The runtime that sockets and timers belong to.
-    pub runtime: Handle,
-}
-
-impl Engine {
-    /// Closes every connection and fails every request of the pool, which stays usable.
-    pub fn close(&self) {
-        for owner in self.pool.close() {
-            if let Some(exchange) = owner.upgrade() {
-                exchange.interrupt();
-            }
-        }
-    }
-}
+pub use engine::{Engine, Interrupt, Owner, Parked};
+use engine::{Open, Tunnel};
+use opening::Attempts;
 
 /// One request/response pair in flight.
 ///
-/// The order of calls is `poll_sent`, then for a pushed body `push` and `poll_sent` for each chunk,
+/// The order of calls is `poll_acquired` and `poll_connected`, which may be left out; `poll_sent`, then for a pushed body `push` and `poll_sent` for each chunk,
 /// `finish` and `poll_sent`; `poll_head`; `poll_body` until `None`. After an error only dropping is
 /// left.
 ///
@@ -93,13 +61,26 @@ enum Step {
         lease: Lease<Parked, Owner>,
         outgoing: Outgoing,
     },
+    /// There is a lease and no connection yet: before the first attempt to open one, and between two.
+    Disconnected {
+        lease: Lease<Parked, Owner>,
+        outgoing: Outgoing,
+    },
     Open {
         // Declared before the lease: on drop the socket closes before the slot is given to the next.
-        http: Http1<Stream>,
+        connection: Open,
         lease: Lease<Parked, Owner>,
     },
+    /// The response has come and its connection left HTTP. Declared in this order as well.
+    Upgraded {
+        tunnel: Tunnel,
+        _lease: Lease<Parked, Owner>,
+    },
     /// The response is complete; the connection, if it can be used again, is parked in the lease.
-    Complete { _lease: Lease<Parked, Owner> },
+    Complete {
+        view: SocketView,
+        _lease: Lease<Parked, Owner>,
+    },
     /// An error ended the exchange. Everything that it held is gone.
     Failed,
 }
@@ -108,8 +89,10 @@ impl std::fmt::Debug for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Step::Acquire { .. } => "Acquire",
+            Step::Disconnected { .. } => "Disconnected",
             Step::Connect { .. } => "Connect",
             Step::Open { .. } => "Open",
+            Step::Upgraded { .. } => "Upgraded",
             Step::Complete { .. } => "Complete",
             Step::Failed => "Failed",
         })
@@ -145,6 +128,58 @@ impl Exchange {
         }
     }
 
+    /// Ready once a connection is assigned: true if it has yet to be opened.
+    pub fn poll_acquired(
+        &mut self,
+        cx: &mut Context<'_>,
+        waiting: Option<Instant>,
+    ) -> Poll<Result<bool>> {
+        if matches!(self.step, Step::Acquire { .. }) {
+            ready!(self.poll_lease(cx, waiting))?;
+        }
+        Poll::Ready(Ok(matches!(self.step, Step::Disconnected { .. })))
+    }
+
+    /// Ready once the connection is open, after one attempt and no retry. After an error it can be called
+    /// again, for the next attempt; the lease is kept meanwhile.
+    pub fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if matches!(self.step, Step::Disconnected { .. }) {
+            self.connect(Attempts::One);
+        }
+        match &self.step {
+            Step::Connect { .. } => self.poll_connect(cx),
+            Step::Open { .. } => Poll::Ready(Ok(())),
+            _ => Poll::Ready(Err(misuse())),
+        }
+    }
+
+    /// Ends the request where the server takes no more of it, and tells why, once. The response may still
+    /// come. `None` while it does take more.
+    pub fn abandon_body(&mut self) -> Option<Error> {
+        let Step::Open { connection, .. } = &mut self.step else {
+            return None;
+        };
+        connection.http.abandon_body()
+    }
+
+    /// The connection's socket, once it is open and as long as the response is.
+    pub fn view(&self) -> Option<SocketView> {
+        match &self.step {
+            Step::Open { connection, .. } => Some(connection.registered.view().clone()),
+            Step::Upgraded { tunnel, .. } => Some(tunnel.registered.view().clone()),
+            Step::Complete { view, .. } => Some(view.clone()),
+            _ => None,
+        }
+    }
+
+    /// The byte stream that the connection has become, after a response that made it one.
+    pub fn upgraded(&self) -> Option<Arc<Upgraded<Stream>>> {
+        match &self.step {
+            Step::Upgraded { tunnel, .. } => Some(Arc::clone(&tunnel.stream)),
+            _ => None,
+        }
+    }
+
     /// Ready once all that was handed over so far is with the kernel: at first the head and a whole
     /// body, then each pushed chunk. Acquires and connects on the way.
     pub fn poll_sent(
@@ -153,9 +188,10 @@ impl Exchange {
         waiting: Option<Instant>,
     ) -> Poll<Result<()>> {
         ready!(self.poll_open(cx, waiting))?;
-        let Step::Open { http, .. } = &mut self.step else {
+        let Step::Open { connection, .. } = &mut self.step else {
             return Poll::Ready(Err(misuse()));
         };
+        let http = &mut connection.http;
         if let Poll::Ready(sent) = http.poll_sent(cx) {
             self.quiet = None;
             return Poll::Ready(sent);
@@ -171,10 +207,10 @@ impl Exchange {
     ///
     /// `LocalProtocol` when the body grows past its Content-Length.
     pub fn push(&mut self, chunk: Bytes) -> Result<()> {
-        let Step::Open { http, .. } = &mut self.step else {
+        let Step::Open { connection, .. } = &mut self.step else {
             return Err(misuse());
         };
-        http.push(chunk)
+        connection.http.push(chunk)
     }
 
     /// Says that a pushed body has ended.
@@ -183,10 +219,10 @@ impl Exchange {
     ///
     /// `LocalProtocol` when the body is shorter than its Content-Length.
     pub fn finish(&mut self) -> Result<()> {
-        let Step::Open { http, .. } = &mut self.step else {
+        let Step::Open { connection, .. } = &mut self.step else {
             return Err(misuse());
         };
-        http.finish()
+        connection.http.finish()
     }
 
     /// The head of the final response; informational ones are skipped.
@@ -195,11 +231,15 @@ impl Exchange {
         cx: &mut Context<'_>,
         waiting: Option<Instant>,
     ) -> Poll<Result<ResponseHead>> {
-        let Step::Open { http, .. } = &mut self.step else {
+        let Step::Open { connection, .. } = &mut self.step else {
             return Poll::Ready(Err(misuse()));
         };
+        let http = &mut connection.http;
         if let Poll::Ready(head) = http.poll_head(cx) {
             self.quiet = None;
+            if head.is_ok() && http.is_upgraded() {
+                self.leave_http()?;
+            }
             return Poll::Ready(head);
         }
         let moved = http.bytes_read();
@@ -216,9 +256,14 @@ impl Exchange {
         cx: &mut Context<'_>,
         waiting: Option<Instant>,
     ) -> Poll<Result<Option<Bytes>>> {
-        let Step::Open { http, .. } = &mut self.step else {
-            return Poll::Ready(Err(misuse()));
+        let Step::Open { connection, .. } = &mut self.step else {
+            return Poll::Ready(match self.step {
+                // What follows the head is the new protocol's.
+                Step::Upgraded { .. } => Ok(None),
+                _ => Err(misuse()),
+            });
         };
+        let http = &mut connection.http;
         match http.poll_body(cx) {
             Poll::Ready(Ok(None)) => {
                 self.complete();
@@ -238,97 +283,36 @@ impl Exchange {
 
     fn complete(&mut self) {
         let Step::Open {
-            mut http,
+            mut connection,
             mut lease,
         } = std::mem::replace(&mut self.step, Step::Failed)
         else {
             unreachable!("called on an open connection only");
         };
-        if http.finish_exchange() {
+        let view = connection.registered.view().clone();
+        if connection.http.finish_exchange() {
             lease.park(Parked {
-                http,
+                connection,
                 watchdog: std::mem::take(&mut self.watchdog),
             });
         }
-        self.step = Step::Complete { _lease: lease };
-    }
-
-    /// Acquires a connection, connects if there is none, and hands it the request.
-    fn poll_open(&mut self, cx: &mut Context<'_>, waiting: Option<Instant>) -> Poll<Result<()>> {
-        loop {
-            match &mut self.step {
-                Step::Acquire { acquire, .. } => {
-                    let Poll::Ready(lease) = Pin::new(acquire).poll(cx) else {
-                        let pool = self.timeouts.pool;
-                        return self
-                            .poll_quiet(cx, waiting, 0, pool, Kind::PoolTimeout)
-                            .map(Err);
-                    };
-                    self.quiet = None;
-                    self.assigned(lease?)?;
-                }
-                Step::Connect { connect, .. } => {
-                    let stream = ready!(connect.as_mut().poll(cx))?;
-                    self.connected(stream)?;
-                }
-                Step::Open { .. } => return Poll::Ready(Ok(())),
-                Step::Complete { .. } | Step::Failed => return Poll::Ready(Err(misuse())),
-            }
-        }
-    }
-
-    /// Uses the idle connection that came with the lease, or turns the lease into a connect if there is
-    /// none or its server has closed it meanwhile.
-    fn assigned(&mut self, mut lease: Lease<Parked, Owner>) -> Result<()> {
-        let Step::Acquire { outgoing, .. } = std::mem::replace(&mut self.step, Step::Failed) else {
-            unreachable!("called while acquiring only");
+        self.step = Step::Complete {
+            view,
+            _lease: lease,
         };
-        if let Some(mut parked) = lease.take() {
-            if !parked.http.is_stale() {
-                self.watchdog = parked.watchdog;
-                return self.begin(parked.http, lease, outgoing);
-            }
-            drop(parked);
-            lease.connecting();
-        }
-        let connector = Arc::clone(&self.engine.connector);
-        let runtime = self.engine.runtime.clone();
-        let origin = lease.origin().clone();
-        let timeout = self.timeouts.connect;
-        self.step = Step::Connect {
-            connect: Box::pin(async move { connector.connect(&origin, timeout, &runtime).await }),
-            lease,
-            outgoing,
-        };
-        Ok(())
     }
 
-    fn connected(&mut self, stream: Stream) -> Result<()> {
-        let Step::Connect {
-            mut lease,
-            outgoing,
-            ..
-        } = std::mem::replace(&mut self.step, Step::Failed)
+    fn leave_http(&mut self) -> Result<()> {
+        let Step::Open { connection, lease } = std::mem::replace(&mut self.step, Step::Failed)
         else {
-            unreachable!("called while connecting only");
+            unreachable!("called on an open connection only");
         };
-        lease.connected();
-        let http = Http1::handshake(stream)?;
-        self.begin(http, lease, outgoing)
-    }
-
-    fn begin(
-        &mut self,
-        mut http: Http1<Stream>,
-        lease: Lease<Parked, Owner>,
-        outgoing: Outgoing,
-    ) -> Result<()> {
-        let body = match outgoing.body {
-            RequestBody::Whole(body) => Some(body),
-            RequestBody::Pushed => None,
+        let Open { http, registered } = connection;
+        let stream = Arc::new(http.into_upgraded().ok_or_else(misuse)?);
+        self.step = Step::Upgraded {
+            tunnel: Tunnel { stream, registered },
+            _lease: lease,
         };
-        http.begin(outgoing.head, body)?;
-        self.step = Step::Open { http, lease };
         Ok(())
     }
 

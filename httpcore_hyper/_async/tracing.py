@@ -1,0 +1,135 @@
+"""A request whose events somebody listens to: by its `trace` extension, or by a logger at DEBUG level.
+
+The exchange stops at each event until the listener has returned, in httpcore's order and with httpcore's
+payloads, on the caller's own task or thread. Nothing is read or written ahead of an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import TYPE_CHECKING, Any, cast
+
+import httpcore
+from httpcore._synchronization import AsyncShieldCancellation
+from httpcore._trace import Trace
+
+from .. import _rust
+from .._flavour import delays, whole_body
+from .network_stream import AsyncNetworkStream
+from .response_stream import AsyncResponseStream
+
+if TYPE_CHECKING:
+    from .connection_pool import AsyncEnginePool
+
+__all__ = ["AsyncTracedStream", "send_traced"]
+
+
+async def send_traced(
+    pool: AsyncEnginePool, request: httpcore.Request, exchange: _rust.AsyncExchange
+) -> httpcore.Response:
+    """Takes a stepwise exchange from its place in the queue to the response head."""
+    logger = pool._flavour.http11_logger
+    if await exchange.acquire():
+        await _connect(pool, request, exchange)
+    payload = {"request": request}
+    try:
+        try:
+            async with Trace("send_request_headers", logger, request, payload):
+                await exchange.send()
+            async with Trace("send_request_body", logger, request, payload):
+                whole = whole_body(request.stream)
+                if whole is not None:
+                    await exchange.write(whole)
+                else:
+                    async for chunk in cast(AsyncIterable[bytes], request.stream):
+                        await exchange.write(chunk)
+                await exchange.finish()
+        except httpcore.WriteError:
+            pass  # the server may have answered early, and closed
+        async with Trace("receive_response_headers", logger, request, payload) as trace:
+            status, headers, extensions, first, ended = await exchange.head()
+            trace.return_value = (
+                extensions["http_version"],
+                status,
+                extensions["reason_phrase"],
+                headers,
+            )
+        extensions["network_stream"] = AsyncNetworkStream(exchange.network_stream())
+        stream = AsyncTracedStream(exchange, first, ended, pool, request)
+        return httpcore.Response(status=status, headers=headers, content=stream, extensions=extensions)
+    except BaseException:
+        with AsyncShieldCancellation():
+            async with Trace("response_closed", logger, request):
+                exchange.close()
+        raise
+
+
+async def _connect(pool: AsyncEnginePool, request: httpcore.Request, exchange: _rust.AsyncExchange) -> None:
+    logger = pool._flavour.connection_logger
+    timeout = request.extensions.get("timeout", {}).get("connect")
+    payload: dict[str, Any]
+    if pool._uds is None:
+        name = "connect_tcp"
+        payload = {
+            "host": request.url.origin.host.decode("ascii"),
+            "port": request.url.origin.port,
+            "local_address": pool._local_address,
+            "timeout": timeout,
+            "socket_options": pool._socket_options,
+        }
+    else:
+        name = "connect_unix_socket"
+        payload = {"path": pool._uds, "timeout": timeout, "socket_options": pool._socket_options}
+    retries = pool._retries
+    pauses = delays()
+    while True:
+        try:
+            async with Trace(name, logger, request, payload) as trace:
+                await exchange.connect()
+                trace.return_value = AsyncNetworkStream(exchange.network_stream())
+            return
+        except (httpcore.ConnectError, httpcore.ConnectTimeout):
+            if retries <= 0:
+                raise
+            retries -= 1
+            async with Trace("retry", logger, request, payload):
+                await pool._network_backend.sleep(next(pauses))
+
+
+class AsyncTracedStream(AsyncResponseStream):
+    """The body of a response to such a request."""
+
+    def __init__(
+        self,
+        exchange: _rust.AsyncExchange,
+        first: bytes | None,
+        ended: bool,
+        pool: AsyncEnginePool,
+        request: httpcore.Request,
+    ) -> None:
+        super().__init__(exchange, first, ended)
+        self._logger = pool._flavour.http11_logger
+        self._request = request
+        self._told = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            payload = {"request": self._request}
+            async with Trace("receive_response_body", self._logger, self._request, payload):
+                async for chunk in super().__aiter__():
+                    yield chunk
+        except BaseException:
+            with AsyncShieldCancellation():
+                await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Ends the exchange, also when a listener raises: idempotent."""
+        if self._told:
+            return
+        self._told = True
+        try:
+            async with Trace("response_closed", self._logger, self._request):
+                self._close()
+        finally:
+            self._close()

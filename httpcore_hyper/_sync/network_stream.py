@@ -1,0 +1,85 @@
+# Generated from _async/network_stream.py by scripts/sync.py. Not edited by hand.
+"""The network stream: the socket under a response, with httpcore's interface."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Any
+
+import httpcore
+
+from .. import _rust
+from .._socket import BorrowedSocket
+
+__all__ = ["NetworkStream"]
+
+
+class NetworkStream(httpcore.NetworkStream):
+    """The stream under a response.
+
+    It can be read and written once the connection has left HTTP: after a 101, or a CONNECT that succeeded.
+    Bytes that came with the response head are the first to be read.
+    """
+
+    def __init__(self, native: _rust.NetworkStream) -> None:
+        self._native = native
+        self._socket: socket.socket | None = None
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Up to `max_bytes` bytes, `b""` at the end of the stream.
+
+        `timeout` is in seconds. Raises `ReadTimeout` and `ReadError`, the latter also on a connection that
+        still speaks HTTP. Nothing is lost if it is cancelled.
+        """
+        operation = self._native.read(max_bytes, timeout)
+        try:
+            return operation.outcome() or b""
+        except BaseException:
+            operation.close()
+            raise
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Writes all of `buffer`.
+
+        `timeout` bounds each wait for the peer to take bytes, in seconds. Raises `WriteTimeout` and
+        `WriteError`.
+        """
+        operation = self._native.write(buffer, timeout)
+        try:
+            operation.outcome()
+        except BaseException:
+            operation.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the connection. Reads and writes under way fail. Idempotent."""
+        self._native.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        """Not supported yet: raises `NotImplementedError`."""
+        raise NotImplementedError("start_tls is not supported by the engine yet")
+
+    def get_extra_info(self, info: str) -> Any:
+        """What httpcore's streams tell, under the same keys; `None` for others.
+
+        `client_addr` and `server_addr` are as `getsockname()` and `getpeername()` give them. `socket` is a
+        `socket.socket` on the same connection: shutting it down ends what is read or written here.
+        `is_readable` is true of a closed connection too.
+        """
+        if info == "client_addr":
+            return self._native.client_addr()
+        if info == "server_addr":
+            return self._native.server_addr()
+        if info == "is_readable":
+            return self._native.is_readable()
+        if info == "socket":
+            if self._socket is None:
+                self._socket = BorrowedSocket(fileno=self._native.duplicate())
+            return self._socket
+        return None

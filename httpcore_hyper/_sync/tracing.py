@@ -1,0 +1,138 @@
+# Generated from _async/tracing.py by scripts/sync.py. Not edited by hand.
+"""A request whose events somebody listens to: by its `trace` extension, or by a logger at DEBUG level.
+
+The exchange stops at each event until the listener has returned, in httpcore's order and with httpcore's
+payloads, on the caller's own task or thread. Nothing is read or written ahead of an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import httpcore
+from httpcore._synchronization import ShieldCancellation
+from httpcore._trace import Trace
+
+from .. import _rust
+from .._flavour import delays, whole_body
+from .network_stream import NetworkStream
+from .response_stream import ResponseStream
+
+if TYPE_CHECKING:
+    from .connection_pool import EnginePool
+
+__all__ = ["TracedStream", "send_traced"]
+
+
+def send_traced(
+    pool: EnginePool, request: httpcore.Request, exchange: _rust.Exchange
+) -> httpcore.Response:
+    """Takes a stepwise exchange from its place in the queue to the response head."""
+    logger = pool._flavour.http11_logger
+    if exchange.acquire():
+        _connect(pool, request, exchange)
+    payload = {"request": request}
+    try:
+        try:
+            with Trace("send_request_headers", logger, request, payload):
+                exchange.send()
+            with Trace("send_request_body", logger, request, payload):
+                whole = whole_body(request.stream)
+                if whole is not None:
+                    exchange.write(whole)
+                else:
+                    for chunk in cast(Iterable[bytes], request.stream):
+                        exchange.write(chunk)
+                exchange.finish()
+        except httpcore.WriteError:
+            pass  # the server may have answered early, and closed
+        with Trace("receive_response_headers", logger, request, payload) as trace:
+            status, headers, extensions, first, ended = exchange.head()
+            trace.return_value = (
+                extensions["http_version"],
+                status,
+                extensions["reason_phrase"],
+                headers,
+            )
+        extensions["network_stream"] = NetworkStream(exchange.network_stream())
+        stream = TracedStream(exchange, first, ended, pool, request)
+        return httpcore.Response(status=status, headers=headers, content=stream, extensions=extensions)
+    except BaseException:
+        with ShieldCancellation():
+            with Trace("response_closed", logger, request):
+                exchange.close()
+        raise
+
+
+def _connect(
+    pool: EnginePool, request: httpcore.Request, exchange: _rust.Exchange
+) -> None:
+    logger = pool._flavour.connection_logger
+    timeout = request.extensions.get("timeout", {}).get("connect")
+    payload: dict[str, Any]
+    if pool._uds is None:
+        name = "connect_tcp"
+        payload = {
+            "host": request.url.origin.host.decode("ascii"),
+            "port": request.url.origin.port,
+            "local_address": pool._local_address,
+            "timeout": timeout,
+            "socket_options": pool._socket_options,
+        }
+    else:
+        name = "connect_unix_socket"
+        payload = {"path": pool._uds, "timeout": timeout, "socket_options": pool._socket_options}
+    retries = pool._retries
+    pauses = delays()
+    while True:
+        try:
+            with Trace(name, logger, request, payload) as trace:
+                exchange.connect()
+                trace.return_value = NetworkStream(exchange.network_stream())
+            return
+        except (httpcore.ConnectError, httpcore.ConnectTimeout):
+            if retries <= 0:
+                raise
+            retries -= 1
+            with Trace("retry", logger, request, payload):
+                pool._network_backend.sleep(next(pauses))
+
+
+class TracedStream(ResponseStream):
+    """The body of a response to such a request."""
+
+    def __init__(
+        self,
+        exchange: _rust.Exchange,
+        first: bytes | None,
+        ended: bool,
+        pool: EnginePool,
+        request: httpcore.Request,
+    ) -> None:
+        super().__init__(exchange, first, ended)
+        self._logger = pool._flavour.http11_logger
+        self._request = request
+        self._told = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            payload = {"request": self._request}
+            with Trace("receive_response_body", self._logger, self._request, payload):
+                for chunk in super().__iter__():
+                    yield chunk
+        except BaseException:
+            with ShieldCancellation():
+                self.close()
+            raise
+
+    def close(self) -> None:
+        """Ends the exchange, also when a listener raises: idempotent."""
+        if self._told:
+            return
+        self._told = True
+        try:
+            with Trace("response_closed", self._logger, self._request):
+                self._close()
+        finally:
+            self._close()

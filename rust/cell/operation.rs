@@ -1,0 +1,184 @@
+//! Operation: one read or write on an upgraded stream, with its timeout.
+//!
+//! Each belongs to one caller; several run at a time on one stream. What a cancelled read had got already
+//! goes back to the stream, so that no byte is lost.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::{Failure, Listener, Part, Source};
+use crate::connect::Stream;
+use crate::connection::Upgraded;
+use crate::error::{Error, Kind};
+use crate::timeouts::Watchdog;
+
+/// What to do with the stream.
+#[derive(Debug)]
+pub enum Task {
+    /// Read some bytes, at most this many. Gives [`Part::Body`], empty at the end of the stream.
+    Read(usize),
+    /// Write all of these. Gives [`Part::Sent`].
+    Write(Bytes),
+}
+
+/// One task under way.
+///
+/// # Drop
+///
+/// The caller's handle calls [`Operation::close`]: the driving task holds a reference as well.
+pub struct Operation {
+    stream: Arc<Upgraded<Stream>>,
+    runtime: Handle,
+    state: Mutex<State>,
+}
+
+struct State {
+    task: Task,
+    timeout: Option<Duration>,
+    since: Instant,
+    watchdog: Watchdog,
+    outcome: Option<Result<Part, Failure>>,
+    listener: Option<(Arc<dyn Listener>, usize)>,
+    closed: bool,
+    parked: Option<Waker>,
+}
+
+impl Operation {
+    /// Begins with the next poll. `timeout` bounds each wait for the peer.
+    pub fn new(
+        stream: Arc<Upgraded<Stream>>,
+        runtime: Handle,
+        task: Task,
+        timeout: Option<Duration>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            stream,
+            runtime,
+            state: Mutex::new(State {
+                task,
+                timeout,
+                since: Instant::now(),
+                watchdog: Watchdog::default(),
+                outcome: None,
+                listener: None,
+                closed: false,
+                parked: None,
+            }),
+        })
+    }
+
+    /// Polls on behalf of a caller who drives the operation itself.
+    pub fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<Part, Failure>> {
+        self.advance(&mut self.state.lock(), cx)
+    }
+
+    /// Has the runtime drive it, and announces the outcome to `listener`.
+    pub fn spawn(self: &Arc<Self>, listener: Arc<dyn Listener>, key: usize) {
+        self.state.lock().listener = Some((listener, key));
+        self.runtime.spawn(Drive(Arc::clone(self)));
+    }
+
+    /// The caller has gone. What was read for it is the next reader's.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let outcome = state.outcome.take();
+        let parked = state.parked.take();
+        drop(state);
+        if let Some(Ok(Part::Body(parts))) = outcome {
+            for part in parts.into_iter().rev() {
+                self.stream.unread(part);
+            }
+        }
+        if let Some(task) = parked {
+            task.wake();
+        }
+    }
+
+    fn advance(&self, state: &mut State, cx: &mut Context<'_>) -> Poll<Result<Part, Failure>> {
+        if state.closed {
+            return Poll::Ready(Err(Failure::Closed));
+        }
+        let (polled, kinds) = match &mut state.task {
+            Task::Read(max) => (
+                self.stream.poll_read(cx, *max).map_ok(|bytes| {
+                    let empty = bytes.is_empty();
+                    Part::Body(if empty { Vec::new() } else { vec![bytes] })
+                }),
+                (Kind::Read, Kind::ReadTimeout),
+            ),
+            Task::Write(bytes) => {
+                let before = bytes.len();
+                let polled = self.stream.poll_write(cx, bytes).map_ok(|()| Part::Sent);
+                if bytes.len() != before {
+                    state.since = Instant::now();
+                }
+                (polled, (Kind::Write, Kind::WriteTimeout))
+            }
+        };
+        if let Poll::Ready(outcome) = polled {
+            return Poll::Ready(outcome.map_err(|error| Failure::Error(Error::io(kinds.0, error))));
+        }
+        let Some(timeout) = state.timeout else {
+            return Poll::Pending;
+        };
+        let Some(deadline) = state.since.checked_add(timeout) else {
+            return Poll::Pending;
+        };
+        state
+            .watchdog
+            .poll_expired(cx, &self.runtime, deadline)
+            .map(|()| Err(Failure::Error(Error::new(kinds.1))))
+    }
+}
+
+impl Source for Operation {
+    fn take_announced(&self, key: usize) -> Option<Result<Part, Failure>> {
+        let mut state = self.state.lock();
+        if state.closed || state.listener.as_ref()?.1 != key {
+            return None;
+        }
+        state.outcome.take()
+    }
+}
+
+impl std::fmt::Debug for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Operation").finish_non_exhaustive()
+    }
+}
+
+/// The task that drives an operation whose caller does not.
+struct Drive(Arc<Operation>);
+
+impl Future for Drive {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let operation = &self.0;
+        let mut state = operation.state.lock();
+        match operation.advance(&mut state, cx) {
+            Poll::Pending => {
+                state.parked = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Poll::Ready(outcome) => {
+                state.parked = None;
+                if !state.closed {
+                    state.outcome = Some(outcome);
+                    if let Some((listener, key)) = &state.listener {
+                        listener.announce(Arc::clone(operation) as Arc<dyn Source>, *key);
+                    }
+                }
+                Poll::Ready(())
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! View: a look at a stream's socket from outside.
+//!
+//! Python asks a connection for its addresses and for its socket while the exchange, on another thread,
+//! reads and writes it. Nothing here reads or writes, and nothing here keeps a connection open.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use socket2::{SockAddr, Socket};
+
+/// One end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// TCP.
+    Inet(SocketAddr),
+    /// A Unix socket; empty for a nameless one.
+    Unix(PathBuf),
+}
+
+/// The socket itself: the stream's own, and for a moment whoever looks at it through a [`SocketView`].
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) socket: Socket,
+    /// Somebody has a descriptor of their own for it, so that closing ours does not close the connection.
+    lent: AtomicBool,
+}
+
+impl Connected {
+    pub(super) fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            lent: AtomicBool::new(false),
+        }
+    }
+}
+
+impl AsRawFd for Connected {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        if *self.lent.get_mut() {
+            // The connection ends here, whoever else holds a descriptor. An error means that it has ended.
+            let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+/// Looks at a stream's socket from outside, for as long as the stream lives. Keeps nothing open.
+#[derive(Clone, Debug)]
+pub struct SocketView(Weak<Connected>);
+
+impl SocketView {
+    pub(super) fn of(connected: &Arc<Connected>) -> Self {
+        Self(Arc::downgrade(connected))
+    }
+
+    fn connected(&self) -> io::Result<Arc<Connected>> {
+        let closed = || io::Error::from_raw_os_error(libc::EBADF);
+        self.0.upgrade().ok_or_else(closed)
+    }
+
+    /// The peer's end.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` once the stream is gone, else those of `getpeername`.
+    pub fn peer_addr(&self) -> io::Result<Address> {
+        self.connected()?.socket.peer_addr().map(address)
+    }
+
+    /// Our end.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` once the stream is gone, else those of `getsockname`.
+    pub fn local_addr(&self) -> io::Result<Address> {
+        self.connected()?.socket.local_addr().map(address)
+    }
+
+    /// Whether a read would return at once; true of a closed socket as well.
+    pub fn is_readable(&self) -> bool {
+        self.connected()
+            .map_or(true, |connected| is_readable(&connected.socket))
+    }
+
+    /// A descriptor of the caller's own. The stream still ends the connection when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` once the stream is gone, else those of `dup`.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        let connected = self.connected()?;
+        connected.lent.store(true, Ordering::Release);
+        connected.socket.as_fd().try_clone_to_owned()
+    }
+
+    /// Ends the connection: whoever reads or writes it finds it closed.
+    pub fn shut_down(&self) {
+        if let Ok(connected) = self.connected() {
+            // An error means that it has ended.
+            let _ = connected.socket.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+#[allow(unsafe_code)] // poll(2) has no safe binding in std
+pub(super) fn is_readable(socket: &Socket) -> bool {
+    let mut polled = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    loop {
+        // SAFETY: one valid `pollfd` on this stack, and a timeout of zero: the call does not wait.
+        match unsafe { libc::poll(&raw mut polled, 1, 0) } {
+            0 => return false,
+            ready if ready > 0 => return true,
+            // Interrupted: ask again. Nothing else can fail with one descriptor.
+            _ => {}
+        }
+    }
+}
+
+pub(super) fn address(address: SockAddr) -> Address {
+    match address.as_socket() {
+        Some(inet) => Address::Inet(inet),
+        None => Address::Unix(address.as_pathname().map(PathBuf::from).unwrap_or_default()),
+    }
+}

@@ -1,0 +1,288 @@
+//! Network stream: what Python holds of the socket under a response.
+//!
+//! For every response it tells about the socket. Reading and writing are for connections that have left
+//! HTTP (101, CONNECT); on others they are refused, since the engine reads and writes those itself. Each
+//! read or write is an operation of its own, so that none waits for another.
+
+use std::net::SocketAddr;
+use std::os::fd::IntoRawFd;
+use std::sync::Arc;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use tokio::runtime::Handle as Runtime;
+
+use super::block_on::Callers;
+use super::convert;
+use super::exceptions::Exceptions;
+use super::running;
+use crate::cell::{ExchangeCell, Failure, Operation, Task};
+use crate::connect::{Address, SocketView, Stream};
+use crate::connection::Upgraded;
+use crate::error::{Error, Kind};
+use crate::runtime::generation;
+
+/// What both doors hold. In a forked child it is of no use: the socket is the parent's.
+pub(super) struct Network {
+    view: Option<SocketView>,
+    upgraded: Option<(Arc<Upgraded<Stream>>, Runtime)>,
+    exceptions: Arc<Exceptions>,
+    generation: u64,
+}
+
+impl Network {
+    /// The stream under an exchange.
+    pub(super) fn of(cell: &ExchangeCell, exceptions: Arc<Exceptions>) -> Self {
+        let upgraded = cell.upgraded();
+        Self {
+            view: cell.view(),
+            upgraded: upgraded.map(|stream| (stream, cell.runtime().clone())),
+            exceptions,
+            generation: generation(),
+        }
+    }
+
+    /// The stream under a connection of the pool, to look at only.
+    pub(super) fn viewed(view: SocketView, exceptions: Arc<Exceptions>) -> Self {
+        Self {
+            view: Some(view),
+            upgraded: None,
+            exceptions,
+            generation: generation(),
+        }
+    }
+
+    fn view(&self, py: Python<'_>) -> PyResult<&SocketView> {
+        if self.generation == generation()
+            && let Some(view) = &self.view
+        {
+            return Ok(view);
+        }
+        Err(os_error(
+            py,
+            &std::io::Error::from_raw_os_error(libc::EBADF),
+        ))
+    }
+
+    fn operation(
+        &self,
+        py: Python<'_>,
+        task: Task,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Arc<Operation>> {
+        let kind = match task {
+            Task::Read(_) => Kind::Read,
+            Task::Write(_) => Kind::Write,
+        };
+        let timeout = timeout.map_or(Ok(None), convert::seconds)?;
+        match &self.upgraded {
+            Some((stream, runtime)) if self.generation == generation() => Ok(Operation::new(
+                Arc::clone(stream),
+                runtime.clone(),
+                task,
+                timeout,
+            )),
+            _ => Err(self.exceptions.of_failure(
+                py,
+                Failure::Error(Error::message(
+                    kind,
+                    "The connection speaks HTTP: it is read and written through its response.",
+                )),
+            )),
+        }
+    }
+
+    fn close(&self) {
+        if self.generation != generation() {
+            return;
+        }
+        match (&self.upgraded, &self.view) {
+            (Some((stream, _)), _) => stream.close(),
+            // The exchange finds its connection closed, and ends.
+            (None, Some(view)) => view.shut_down(),
+            (None, None) => {}
+        }
+    }
+
+    fn address(
+        &self,
+        py: Python<'_>,
+        ask: impl FnOnce(&SocketView) -> std::io::Result<Address>,
+    ) -> PyResult<Py<PyAny>> {
+        let address = ask(self.view(py)?).map_err(|error| os_error(py, &error))?;
+        match address {
+            Address::Inet(SocketAddr::V4(v4)) => Ok((v4.ip().to_string(), v4.port())
+                .into_pyobject(py)?
+                .into_any()
+                .unbind()),
+            Address::Inet(SocketAddr::V6(v6)) => {
+                Ok(
+                    (v6.ip().to_string(), v6.port(), v6.flowinfo(), v6.scope_id())
+                        .into_pyobject(py)?
+                        .into_any()
+                        .unbind(),
+                )
+            }
+            Address::Unix(path) => Ok(path.into_os_string().into_pyobject(py)?.into_any().unbind()),
+        }
+    }
+
+    fn duplicate(&self, py: Python<'_>) -> PyResult<i32> {
+        let owned = self.view(py)?.duplicate();
+        Ok(owned.map_err(|error| os_error(py, &error))?.into_raw_fd())
+    }
+
+    fn is_readable(&self) -> bool {
+        match &self.view {
+            Some(view) if self.generation == generation() => view.is_readable(),
+            _ => true,
+        }
+    }
+}
+
+fn os_error(py: Python<'_>, error: &std::io::Error) -> PyErr {
+    super::exceptions::os_error(py, error).map_or_else(|raised| raised, PyErr::from_value)
+}
+
+/// The most bytes to read: a positive number, as sockets take it.
+fn limit(max_bytes: i64) -> PyResult<usize> {
+    usize::try_from(max_bytes).map_err(|_| PyValueError::new_err("negative buffersize in read"))
+}
+
+/// The methods of both doors.
+macro_rules! network_stream_methods {
+    ($stream:ident, $operation:ident) => {
+        #[pymethods]
+        impl $stream {
+            #[pyo3(signature = (max_bytes, timeout=None))]
+            fn read(
+                &self,
+                py: Python<'_>,
+                max_bytes: i64,
+                timeout: Option<&Bound<'_, PyAny>>,
+            ) -> PyResult<$operation> {
+                let task = Task::Read(limit(max_bytes)?);
+                Ok(self.begin(self.network.operation(py, task, timeout)?))
+            }
+
+            #[pyo3(signature = (buffer, timeout=None))]
+            fn write(
+                &self,
+                py: Python<'_>,
+                buffer: &Bound<'_, PyAny>,
+                timeout: Option<&Bound<'_, PyAny>>,
+            ) -> PyResult<$operation> {
+                let task = Task::Write(convert::bytes(buffer)?);
+                Ok(self.begin(self.network.operation(py, task, timeout)?))
+            }
+
+            fn client_addr(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                self.network.address(py, SocketView::local_addr)
+            }
+
+            fn server_addr(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                self.network.address(py, SocketView::peer_addr)
+            }
+
+            fn is_readable(&self) -> bool {
+                self.network.is_readable()
+            }
+
+            fn duplicate(&self, py: Python<'_>) -> PyResult<i32> {
+                self.network.duplicate(py)
+            }
+
+            fn close(&self) {
+                self.network.close();
+            }
+        }
+    };
+}
+
+/// The stream under a response, for asyncio and trio.
+#[pyclass(frozen, module = "httpcore_hyper._rust")]
+pub(super) struct AsyncNetworkStream {
+    network: Network,
+}
+
+network_stream_methods!(AsyncNetworkStream, AsyncOperation);
+
+impl AsyncNetworkStream {
+    pub(super) fn new(network: Network) -> Self {
+        Self { network }
+    }
+
+    fn begin(&self, operation: Arc<Operation>) -> AsyncOperation {
+        AsyncOperation {
+            operation,
+            exceptions: Arc::clone(&self.network.exceptions),
+        }
+    }
+}
+
+/// A read or write, for asyncio and trio.
+#[pyclass(frozen, module = "httpcore_hyper._rust")]
+pub(super) struct AsyncOperation {
+    operation: Arc<Operation>,
+    exceptions: Arc<Exceptions>,
+}
+
+#[pymethods]
+impl AsyncOperation {
+    fn outcome(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let current = running::current(py)?;
+        let (awaitable, key) = current.register(py, &self.exceptions)?;
+        self.operation.spawn(current.shared.clone(), key);
+        Ok(awaitable.unbind())
+    }
+
+    fn close(&self) {
+        self.operation.close();
+    }
+}
+
+/// The stream under a response, for threads.
+#[pyclass(frozen, module = "httpcore_hyper._rust")]
+pub(super) struct NetworkStream {
+    network: Network,
+    callers: Arc<Callers>,
+}
+
+network_stream_methods!(NetworkStream, BlockingOperation);
+
+impl NetworkStream {
+    pub(super) fn new(network: Network, callers: Arc<Callers>) -> Self {
+        Self { network, callers }
+    }
+
+    fn begin(&self, operation: Arc<Operation>) -> BlockingOperation {
+        BlockingOperation {
+            operation,
+            exceptions: Arc::clone(&self.network.exceptions),
+            callers: Arc::clone(&self.callers),
+        }
+    }
+}
+
+/// A read or write, run by the thread that waits for it.
+#[pyclass(frozen, module = "httpcore_hyper._rust", name = "Operation")]
+pub(super) struct BlockingOperation {
+    operation: Arc<Operation>,
+    exceptions: Arc<Exceptions>,
+    callers: Arc<Callers>,
+}
+
+#[pymethods]
+impl BlockingOperation {
+    fn outcome(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let operation = &self.operation;
+        match self.callers.wait_for(py, |cx| operation.poll_outcome(cx))? {
+            Ok(part) => convert::part(py, part),
+            Err(failure) => Err(self.exceptions.of_failure(py, failure)),
+        }
+    }
+
+    fn close(&self) {
+        self.operation.close();
+    }
+}
