@@ -10,12 +10,34 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from . import _rust
-from ._async.connection_pool import AsyncConnectionPool, AsyncHTTPProxy, AsyncSOCKSProxy
-from ._sync.connection_pool import ConnectionPool, HTTPProxy, SOCKSProxy
+from ._async.flavoured import build as _build_async
+from ._flavour import HTTPCORE
+from ._install import install, uninstall
+from ._sync.flavoured import build as _build_sync
 
 if TYPE_CHECKING:
-    from ._async.transport import AsyncHTTPTransport
-    from ._sync.transport import HTTPTransport
+    import httpcore
+
+    from ._async.connection_pool import AsyncEnginePool
+    from ._async.transport import AsyncEngineTransport as AsyncHTTPTransport
+    from ._sync.connection_pool import EnginePool
+    from ._sync.transport import EngineTransport as HTTPTransport
+
+    class ConnectionPool(EnginePool, httpcore.ConnectionPool): ...
+
+    class HTTPProxy(ConnectionPool, httpcore.HTTPProxy): ...
+
+    class SOCKSProxy(ConnectionPool, httpcore.SOCKSProxy): ...
+
+    class AsyncConnectionPool(AsyncEnginePool, httpcore.AsyncConnectionPool): ...
+
+    class AsyncHTTPProxy(AsyncConnectionPool, httpcore.AsyncHTTPProxy): ...
+
+    class AsyncSOCKSProxy(AsyncConnectionPool, httpcore.AsyncSOCKSProxy): ...
+
+else:
+    globals().update(_build_sync(HTTPCORE).pools)
+    globals().update(_build_async(HTTPCORE).pools)
 
 __all__ = [
     "AsyncConnectionPool",
@@ -27,6 +49,8 @@ __all__ = [
     "HTTPTransport",
     "SOCKSProxy",
     "__version__",
+    "install",
+    "uninstall",
 ]
 
 __version__ = version("httpcore_hyper")
@@ -38,18 +62,18 @@ if _rust.__version__ != __version__:
     )
 
 # These two subclass httpx's transports, and httpx is an optional dependency.
-_TRANSPORTS = {
-    "AsyncHTTPTransport": "httpcore_hyper._async.transport",
-    "HTTPTransport": "httpcore_hyper._sync.transport",
-}
+_TRANSPORTS = {"AsyncHTTPTransport": "._async.transport", "HTTPTransport": "._sync.transport"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _TRANSPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return getattr(import_module(_TRANSPORTS[name]), name)
+        httpx = import_module("httpx")
     except ModuleNotFoundError as error:
         if error.name != "httpx":
             raise
         raise ImportError(f"{name} needs httpx: pip install 'httpcore-hyper[httpx]'", name="httpx") from None
+    made = import_module(_TRANSPORTS[name], __name__).build_transport(httpx, HTTPCORE)
+    # Kept, so that the name is one class for ever.
+    return globals().setdefault(name, made)

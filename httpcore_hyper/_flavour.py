@@ -3,54 +3,160 @@
 Its models and exceptions (always its own objects, never copies: httpx maps exceptions by class
 identity), and the functions on its own way from a pool to a socket. Someone who patched one of those,
 or put another network backend in, wants to be on that way: such a pool is served by httpcore's engine.
+
+A flavour is built from a module: httpcore, its fork httpcore2, or a second import of either.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from importlib import import_module
+from threading import RLock
 from types import ModuleType
 from typing import Any
 
 import httpcore
-import httpcore._backends.anyio
-import httpcore._backends.auto
-import httpcore._backends.sync
-import httpcore._backends.trio
 
-__all__ = ["HTTPCORE", "Flavour", "delays", "whole_body"]
+__all__ = ["HTTPCORE", "POOLS", "Flavour", "Replacement", "delays", "whole_body"]
 
+# The classes that have a counterpart here, under httpcore's names.
+POOLS = (
+    *("ConnectionPool", "HTTPProxy", "SOCKSProxy"),
+    *("AsyncConnectionPool", "AsyncHTTPProxy", "AsyncSOCKSProxy"),
+)
 _OPENERS = ("connect_tcp", "connect_unix_socket")
 
 
-@dataclass(frozen=True)
+class Replacement(type):
+    """The metaclass of pools that can stand in for a flavour's own.
+
+    While they do (`install()`), the flavour's own objects and classes still pass for what the name says.
+    """
+
+    _flavour: Flavour
+    _replaces: type
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return super().__instancecheck__(instance) or (
+            cls._stands_in() and isinstance(instance, cls._replaces)
+        )
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return super().__subclasscheck__(subclass) or (
+            cls._stands_in() and issubclass(subclass, cls._replaces)
+        )
+
+    def _stands_in(cls) -> bool:
+        # Of the class itself: a user's subclass of it replaces nothing.
+        return "_replaces" in cls.__dict__ and cls._flavour.installed
+
+
 class Flavour:
-    """One module with httpcore's names, and what it looked like when it was imported."""
+    """One module with httpcore's names, and what it looked like when it was first seen."""
 
-    module: ModuleType
-    default_backends: tuple[type, ...]
-    """The classes that a pool makes its network backend of when it is given none."""
-
-    seen: list[tuple[type, str, Any]] = field(default_factory=list)
-    """Class, name and value of each function on httpcore's own way."""
-
-    @property
-    def connection_logger(self) -> logging.Logger:
+    def __init__(self, module: ModuleType, originals: dict[str, type]) -> None:
+        package = module.__name__
+        self.module = module
+        self.originals = originals
+        """The six pool classes, by name: the module's own ones, also while ours stand in for them."""
+        self.installed = False
+        """Whether ours do."""
+        self.built: dict[str, Any] = {}
+        """What the doors have built on this flavour."""
+        backends = import_module(f"{package}._backends.sync"), import_module(f"{package}._backends.auto")
+        self.default_backends = (backends[0].SyncBackend, backends[1].AutoBackend)
+        """The classes that a pool makes its network backend of when it is given none."""
+        synchronization = import_module(f"{package}._synchronization")
+        self.ShieldCancellation = synchronization.ShieldCancellation
+        self.AsyncShieldCancellation = synchronization.AsyncShieldCancellation
+        self.Trace = import_module(f"{package}._trace").Trace
+        self.connection_logger = logging.getLogger(f"{package}.connection")
         """Tells of connecting and closing."""
-        return logging.getLogger(f"{self.module.__name__}.connection")
-
-    @property
-    def http11_logger(self) -> logging.Logger:
+        self.http11_logger = logging.getLogger(f"{package}.http11")
         """Tells of requests and responses."""
-        return logging.getLogger(f"{self.module.__name__}.http11")
+        self.seen = list(_seen(module, originals))
+        """Class, name and value of each function on the flavour's own way."""
+
+    @staticmethod
+    def of(module: ModuleType) -> Flavour:
+        """The flavour of a module. Two modules with the same classes are one flavour."""
+        originals = {name: _original(getattr(module, name)) for name in POOLS}
+        with _LOCK:
+            flavour = _FLAVOURS.get(originals["ConnectionPool"])
+            if flavour is None:
+                flavour = Flavour(module, originals)
+                _FLAVOURS[originals["ConnectionPool"]] = flavour
+        return flavour
 
     def patched(self) -> str | None:
-        """The first of those functions that is not the one seen at import."""
+        """The first of the functions on the flavour's way that is not the one seen at first."""
         for owner, name, function in self.seen:
             if owner.__dict__.get(name) is not function:
                 return f"{owner.__module__}.{owner.__qualname__}.{name}"
         return None
+
+
+_FLAVOURS: dict[type, Flavour] = {}
+_LOCK = RLock()
+
+
+def _original(found: type) -> type:
+    return found._replaces if isinstance(found, Replacement) else found
+
+
+def _seen(module: ModuleType, originals: dict[str, type]) -> Iterator[tuple[type, str, Any]]:
+    sync, asynchronous = "handle_request", "handle_async_request"
+    backends = {
+        name: import_module(f"{module.__name__}._backends.{name}")
+        for name in ("sync", "auto", "anyio", "trio")
+    }
+    for owner, names in (
+        (originals["ConnectionPool"], (sync, "create_connection")),
+        (originals["AsyncConnectionPool"], (asynchronous, "create_connection")),
+        # These inherit it; a mock puts its own here.
+        (originals["HTTPProxy"], (sync,)),
+        (originals["AsyncHTTPProxy"], (asynchronous,)),
+        (originals["SOCKSProxy"], (sync,)),
+        (originals["AsyncSOCKSProxy"], (asynchronous,)),
+        (module.HTTPConnection, (sync,)),
+        (module.AsyncHTTPConnection, (asynchronous,)),
+        (module.HTTP11Connection, (sync,)),
+        (module.AsyncHTTP11Connection, (asynchronous,)),
+        (backends["sync"].SyncBackend, _OPENERS),
+        (backends["auto"].AutoBackend, _OPENERS),
+        (backends["anyio"].AnyIOBackend, _OPENERS),
+        (backends["trio"].TrioBackend, _OPENERS),
+    ):
+        for name in names:
+            yield owner, name, owner.__dict__.get(name)
+
+
+HTTPCORE = Flavour.of(httpcore)
+
+# The attribute that holds the bytes of a body that is no iterator, by its class. Other classes are known
+# by their names, so that their modules are not imported for it.
+_WHOLE_BODIES: dict[type, str] = {}
+_KNOWN_BODIES = {
+    ("httpcore._models", "ByteStream"): "_content",
+    ("httpcore2._models", "ByteStream"): "_content",
+    ("httpx._content", "ByteStream"): "_stream",
+    ("httpx2._content", "ByteStream"): "_stream",
+}
+
+
+def whole_body(stream: object) -> bytes | None:
+    """The bytes of a request body that is all there, `None` for one that must be iterated."""
+    kind = type(stream)
+    attribute = _WHOLE_BODIES.get(kind)
+    if attribute is None:
+        attribute = _KNOWN_BODIES.get((kind.__module__, kind.__qualname__))
+        if attribute is None:
+            # Not remembered: user classes come and go, and one kept here would stay for ever.
+            return None
+        _WHOLE_BODIES[kind] = attribute
+    content = getattr(stream, attribute, None)
+    return content if isinstance(content, bytes) else None
 
 
 def delays() -> Iterator[float]:
@@ -60,48 +166,3 @@ def delays() -> Iterator[float]:
     while True:
         yield pause
         pause *= 2
-
-
-def _seen() -> Iterator[tuple[type, str, Any]]:
-    sync, asynchronous = "handle_request", "handle_async_request"
-    for owner, names in (
-        (httpcore.ConnectionPool, (sync, "create_connection")),
-        (httpcore.AsyncConnectionPool, (asynchronous, "create_connection")),
-        (httpcore.HTTPConnection, (sync,)),
-        (httpcore.AsyncHTTPConnection, (asynchronous,)),
-        (httpcore.HTTP11Connection, (sync,)),
-        (httpcore.AsyncHTTP11Connection, (asynchronous,)),
-        (httpcore._backends.sync.SyncBackend, _OPENERS),
-        (httpcore._backends.auto.AutoBackend, _OPENERS),
-        (httpcore._backends.anyio.AnyIOBackend, _OPENERS),
-        (httpcore._backends.trio.TrioBackend, _OPENERS),
-    ):
-        for name in names:
-            yield owner, name, owner.__dict__[name]
-
-
-HTTPCORE = Flavour(
-    module=httpcore,
-    default_backends=(
-        httpcore._backends.sync.SyncBackend,
-        httpcore._backends.auto.AutoBackend,
-    ),
-    seen=list(_seen()),
-)
-
-# The attribute that holds the bytes of a body that is no iterator, by its class. httpx's class is found
-# by its name, so that httpx is not imported for it.
-_WHOLE_BODIES: dict[type, str] = {httpcore._models.ByteStream: "_content"}
-_HTTPX_BYTE_STREAM = ("httpx._content", "ByteStream")
-
-
-def whole_body(stream: object) -> bytes | None:
-    """The bytes of a request body that is all there, `None` for one that must be iterated."""
-    kind = type(stream)
-    attribute = _WHOLE_BODIES.get(kind)
-    if attribute is None:
-        if (kind.__module__, kind.__qualname__) != _HTTPX_BYTE_STREAM:
-            return None
-        _WHOLE_BODIES[kind] = attribute = "_stream"
-    content = getattr(stream, attribute, None)
-    return content if isinstance(content, bytes) else None

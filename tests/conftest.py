@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Iterator
 
 import pytest
-from engines import HTTPCORE, HYPER
-from servers import Server
+
+# With `HTTPCORE_HYPER_FLAVOUR=httpcore2` every `import httpcore` below, ours and the package's, means the
+# fork: the whole suite runs on the other flavour.
+if os.environ.get("HTTPCORE_HYPER_FLAVOUR") == "httpcore2":
+    import httpx2
+
+    httpx2.alias_httpx()
+from engines import HTTPCORE, HYPER  # noqa: E402 - after the choice of the flavour
+from servers import Server  # noqa: E402
 
 # Seconds until a hanging test fails with the stacks of all its threads.
 HANG_DEADLINE = 30

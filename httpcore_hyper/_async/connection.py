@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import httpcore
+from typing import TYPE_CHECKING
 
 from .. import _rust
 from .network_stream import AsyncNetworkStream
 
+if TYPE_CHECKING:
+    import httpcore
+
+    from .flavoured import AsyncClasses
+
+    _Base = httpcore.AsyncConnectionInterface
+else:
+    _Base = object  # the flavour's own class comes behind this one
+
 __all__ = ["AsyncHTTP11Connection", "AsyncHTTPConnection"]
 
 
-class AsyncHTTPConnection(httpcore.AsyncConnectionInterface):
+class AsyncHTTPConnection(_Base):
     """One connection of a pool, under the name and with the questions of httpcore's class."""
 
-    def __init__(self, pool: _rust.AsyncPool, description: _rust._Description) -> None:
+    def __init__(self, classes: AsyncClasses, pool: _rust.AsyncPool, description: _rust._Description) -> None:
+        self._classes = classes
         self._pool = pool
         self._id, self._origin, _, _ = description
 
@@ -21,11 +31,13 @@ class AsyncHTTPConnection(httpcore.AsyncConnectionInterface):
     def _connection(self) -> AsyncHTTP11Connection | None:
         """The protocol's half, as httpcore has it: `None` before the connection is open."""
         native = self._pool.network_stream(self._id)
-        return None if native is None else AsyncHTTP11Connection(native)
+        return None if native is None else AsyncHTTP11Connection(self._classes.network_stream(native))
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """Refused: which connection serves a request is for the pool to say."""
-        raise httpcore.ConnectionNotAvailable("Only the pool assigns requests to connections.")
+        raise self._classes.flavour.module.ConnectionNotAvailable(
+            "Only the pool assigns requests to connections."
+        )
 
     async def aclose(self) -> None:
         """Refused: a connection is closed by closing its pool or its response."""
@@ -69,5 +81,5 @@ class AsyncHTTPConnection(httpcore.AsyncConnectionInterface):
 class AsyncHTTP11Connection:
     """What tools look for on their way from a connection to its socket."""
 
-    def __init__(self, native: _rust.AsyncNetworkStream) -> None:
-        self._network_stream = AsyncNetworkStream(native)
+    def __init__(self, stream: AsyncNetworkStream) -> None:
+        self._network_stream = stream

@@ -11,22 +11,22 @@ from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
-import httpcore
-from httpcore._trace import Trace
-
 from .. import _rust
-from .._flavour import HTTPCORE, Flavour, whole_body
+from .._flavour import Flavour, whole_body
 from .connection import AsyncHTTPConnection
-from .network_stream import AsyncNetworkStream
 from .response_stream import AsyncResponseStream
 from .tracing import send_traced
 
 if TYPE_CHECKING:
+    import httpcore
+
+    from .flavoured import AsyncClasses
+
     _Pool = httpcore.AsyncConnectionPool
 else:
     _Pool = object  # the flavour's own pool comes behind the engine in each class's bases
 
-__all__ = ["AsyncConnectionPool", "AsyncEnginePool", "AsyncHTTPProxy", "AsyncSOCKSProxy"]
+__all__ = ["AsyncEnginePool"]
 
 logger = logging.getLogger("httpcore_hyper")
 
@@ -44,7 +44,8 @@ class AsyncEnginePool(_Pool):
     attributes when the first request comes.
     """
 
-    _flavour: Flavour = HTTPCORE
+    _flavour: Flavour
+    _classes: AsyncClasses
     _native: _rust.AsyncPool | None = None
     _delegated: str | None = None
     _views: WeakValueDictionary[int, AsyncHTTPConnection] | None = None
@@ -67,11 +68,11 @@ class AsyncEnginePool(_Pool):
         backend = self._network_backend
         if type(backend) not in self._flavour.default_backends or "connect_tcp" in vars(backend):
             return f"network_backend is {backend!r}, which opens its own connections"
-        if self._proxy is not None or isinstance(self, (httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)):
+        if self._proxy is not None or self._classes.is_proxy(self):
             return "proxies are not supported by the engine yet"
         if (
             "create_connection" in self.__dict__
-            or type(self).create_connection is not httpcore.AsyncConnectionPool.create_connection
+            or type(self).create_connection is not self._classes.create_connection
         ):
             return "create_connection is overridden"
         if self._http2:
@@ -132,8 +133,8 @@ class AsyncEnginePool(_Pool):
         except BaseException:
             exchange.close()
             raise
-        extensions["network_stream"] = AsyncNetworkStream(exchange.network_stream())
-        return httpcore.Response(
+        extensions["network_stream"] = self._classes.network_stream(exchange.network_stream())
+        return self._classes.response(
             status=status,
             headers=headers,
             content=AsyncResponseStream(exchange, first, ended),
@@ -174,7 +175,7 @@ class AsyncEnginePool(_Pool):
             return
         for _, _, status, _ in self._native.connections():
             if status != "CONNECTING":
-                async with Trace("close", log, None, {}):
+                async with self._flavour.Trace("close", log, None, {}):
                     pass
 
     @property
@@ -188,7 +189,7 @@ class AsyncEnginePool(_Pool):
         for description in self._native.connections():
             view = self._views.get(description[0])
             if view is None:
-                view = AsyncHTTPConnection(self._native, description)
+                view = self._classes.connection(self._classes, self._native, description)
                 self._views[description[0]] = view
             views.append(view)
         return [*views, *super().connections]
@@ -207,27 +208,3 @@ class AsyncEnginePool(_Pool):
             f"[Requests: {active} active, {queued} queued | "
             f"Connections: {in_use} active, {idle} idle]>"
         )
-
-
-class AsyncConnectionPool(AsyncEnginePool, httpcore.AsyncConnectionPool):
-    """httpcore's pool of the same name, served by the Rust engine."""
-
-    __module__ = "httpcore_hyper"
-
-
-class AsyncHTTPProxy(AsyncConnectionPool, httpcore.AsyncHTTPProxy):
-    """httpcore's class of the same name. Served by httpcore's engine."""
-
-    __module__ = "httpcore_hyper"
-
-
-if issubclass(httpcore.AsyncSOCKSProxy, httpcore.AsyncConnectionPool):
-
-    class AsyncSOCKSProxy(AsyncConnectionPool, httpcore.AsyncSOCKSProxy):
-        """httpcore's class of the same name. Served by httpcore's engine."""
-
-        __module__ = "httpcore_hyper"
-
-else:
-    # Without socksio httpcore has a class here that says so when it is made.
-    AsyncSOCKSProxy = httpcore.AsyncSOCKSProxy  # type: ignore[misc,assignment]  # two classes, one name

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Any
-
-import httpcore
+from typing import TYPE_CHECKING, Any
 
 from .. import _rust
 from .._socket import BorrowedSocket
 
+if TYPE_CHECKING:
+    import httpcore
+
+    _Base = httpcore.AsyncNetworkStream
+else:
+    _Base = object  # the flavour's own class comes behind this one
+
 __all__ = ["AsyncNetworkStream"]
 
 
-class AsyncNetworkStream(httpcore.AsyncNetworkStream):
+class AsyncNetworkStream(_Base):
     """The stream under a response.
 
     It can be read and written once the connection has left HTTP: after a 101, or a CONNECT that succeeded.

@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Any, cast
 
-import httpcore
-from httpcore._synchronization import AsyncShieldCancellation
-from httpcore._trace import Trace
-
 from .. import _rust
 from .._flavour import delays, whole_body
-from .network_stream import AsyncNetworkStream
 from .response_stream import AsyncResponseStream
 
 if TYPE_CHECKING:
+    import httpcore
+
     from .connection_pool import AsyncEnginePool
 
 __all__ = ["AsyncTracedStream", "send_traced"]
@@ -28,15 +25,16 @@ async def send_traced(
     pool: AsyncEnginePool, request: httpcore.Request, exchange: _rust.AsyncExchange
 ) -> httpcore.Response:
     """Takes a stepwise exchange from its place in the queue to the response head."""
-    logger = pool._flavour.http11_logger
+    flavour = pool._flavour
+    logger = flavour.http11_logger
     if await exchange.acquire():
         await _connect(pool, request, exchange)
     payload = {"request": request}
     try:
         try:
-            async with Trace("send_request_headers", logger, request, payload):
+            async with flavour.Trace("send_request_headers", logger, request, payload):
                 await exchange.send()
-            async with Trace("send_request_body", logger, request, payload):
+            async with flavour.Trace("send_request_body", logger, request, payload):
                 whole = whole_body(request.stream)
                 if whole is not None:
                     await exchange.write(whole)
@@ -44,9 +42,9 @@ async def send_traced(
                     async for chunk in cast(AsyncIterable[bytes], request.stream):
                         await exchange.write(chunk)
                 await exchange.finish()
-        except httpcore.WriteError:
+        except flavour.module.WriteError:
             pass  # the server may have answered early, and closed
-        async with Trace("receive_response_headers", logger, request, payload) as trace:
+        async with flavour.Trace("receive_response_headers", logger, request, payload) as trace:
             status, headers, extensions, first, ended = await exchange.head()
             trace.return_value = (
                 extensions["http_version"],
@@ -54,18 +52,22 @@ async def send_traced(
                 extensions["reason_phrase"],
                 headers,
             )
-        extensions["network_stream"] = AsyncNetworkStream(exchange.network_stream())
+        extensions["network_stream"] = pool._classes.network_stream(exchange.network_stream())
         stream = AsyncTracedStream(exchange, first, ended, pool, request)
-        return httpcore.Response(status=status, headers=headers, content=stream, extensions=extensions)
+        response: httpcore.Response = flavour.module.Response(
+            status=status, headers=headers, content=stream, extensions=extensions
+        )
+        return response
     except BaseException:
-        with AsyncShieldCancellation():
-            async with Trace("response_closed", logger, request):
+        with flavour.AsyncShieldCancellation():
+            async with flavour.Trace("response_closed", logger, request):
                 exchange.close()
         raise
 
 
 async def _connect(pool: AsyncEnginePool, request: httpcore.Request, exchange: _rust.AsyncExchange) -> None:
-    logger = pool._flavour.connection_logger
+    flavour = pool._flavour
+    logger = flavour.connection_logger
     timeout = request.extensions.get("timeout", {}).get("connect")
     payload: dict[str, Any]
     if pool._uds is None:
@@ -84,15 +86,15 @@ async def _connect(pool: AsyncEnginePool, request: httpcore.Request, exchange: _
     pauses = delays()
     while True:
         try:
-            async with Trace(name, logger, request, payload) as trace:
+            async with flavour.Trace(name, logger, request, payload) as trace:
                 await exchange.connect()
-                trace.return_value = AsyncNetworkStream(exchange.network_stream())
+                trace.return_value = pool._classes.network_stream(exchange.network_stream())
             return
-        except (httpcore.ConnectError, httpcore.ConnectTimeout):
+        except (flavour.module.ConnectError, flavour.module.ConnectTimeout):
             if retries <= 0:
                 raise
             retries -= 1
-            async with Trace("retry", logger, request, payload):
+            async with flavour.Trace("retry", logger, request, payload):
                 await pool._network_backend.sleep(next(pauses))
 
 
@@ -108,6 +110,7 @@ class AsyncTracedStream(AsyncResponseStream):
         request: httpcore.Request,
     ) -> None:
         super().__init__(exchange, first, ended)
+        self._flavour = pool._flavour
         self._logger = pool._flavour.http11_logger
         self._request = request
         self._told = False
@@ -115,11 +118,11 @@ class AsyncTracedStream(AsyncResponseStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             payload = {"request": self._request}
-            async with Trace("receive_response_body", self._logger, self._request, payload):
+            async with self._flavour.Trace("receive_response_body", self._logger, self._request, payload):
                 async for chunk in super().__aiter__():
                     yield chunk
         except BaseException:
-            with AsyncShieldCancellation():
+            with self._flavour.AsyncShieldCancellation():
                 await self.aclose()
             raise
 
@@ -129,7 +132,7 @@ class AsyncTracedStream(AsyncResponseStream):
             return
         self._told = True
         try:
-            async with Trace("response_closed", self._logger, self._request):
+            async with self._flavour.Trace("response_closed", self._logger, self._request):
                 self._close()
         finally:
             self._close()

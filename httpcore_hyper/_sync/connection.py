@@ -3,18 +3,28 @@
 
 from __future__ import annotations
 
-import httpcore
+from typing import TYPE_CHECKING
 
 from .. import _rust
 from .network_stream import NetworkStream
 
+if TYPE_CHECKING:
+    import httpcore
+
+    from .flavoured import Classes
+
+    _Base = httpcore.ConnectionInterface
+else:
+    _Base = object  # the flavour's own class comes behind this one
+
 __all__ = ["HTTP11Connection", "HTTPConnection"]
 
 
-class HTTPConnection(httpcore.ConnectionInterface):
+class HTTPConnection(_Base):
     """One connection of a pool, under the name and with the questions of httpcore's class."""
 
-    def __init__(self, pool: _rust.Pool, description: _rust._Description) -> None:
+    def __init__(self, classes: Classes, pool: _rust.Pool, description: _rust._Description) -> None:
+        self._classes = classes
         self._pool = pool
         self._id, self._origin, _, _ = description
 
@@ -22,11 +32,13 @@ class HTTPConnection(httpcore.ConnectionInterface):
     def _connection(self) -> HTTP11Connection | None:
         """The protocol's half, as httpcore has it: `None` before the connection is open."""
         native = self._pool.network_stream(self._id)
-        return None if native is None else HTTP11Connection(native)
+        return None if native is None else HTTP11Connection(self._classes.network_stream(native))
 
     def handle_request(self, request: httpcore.Request) -> httpcore.Response:
         """Refused: which connection serves a request is for the pool to say."""
-        raise httpcore.ConnectionNotAvailable("Only the pool assigns requests to connections.")
+        raise self._classes.flavour.module.ConnectionNotAvailable(
+            "Only the pool assigns requests to connections."
+        )
 
     def close(self) -> None:
         """Refused: a connection is closed by closing its pool or its response."""
@@ -68,7 +80,7 @@ class HTTPConnection(httpcore.ConnectionInterface):
 
 
 class HTTP11Connection:
-    """What tools look for on the way from a connection to its socket; see `HTTPConnection._connection`."""
+    """What tools look for on their way from a connection to its socket."""
 
-    def __init__(self, native: _rust.NetworkStream) -> None:
-        self._network_stream = NetworkStream(native)
+    def __init__(self, stream: NetworkStream) -> None:
+        self._network_stream = stream

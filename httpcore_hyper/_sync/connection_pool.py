@@ -12,22 +12,22 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
-import httpcore
-from httpcore._trace import Trace
-
 from .. import _rust
-from .._flavour import HTTPCORE, Flavour, whole_body
+from .._flavour import Flavour, whole_body
 from .connection import HTTPConnection
-from .network_stream import NetworkStream
 from .response_stream import ResponseStream
 from .tracing import send_traced
 
 if TYPE_CHECKING:
+    import httpcore
+
+    from .flavoured import Classes
+
     _Pool = httpcore.ConnectionPool
 else:
     _Pool = object  # the flavour's own pool comes behind the engine in each class's bases
 
-__all__ = ["ConnectionPool", "EnginePool", "HTTPProxy", "SOCKSProxy"]
+__all__ = ["EnginePool"]
 
 logger = logging.getLogger("httpcore_hyper")
 
@@ -45,7 +45,8 @@ class EnginePool(_Pool):
     attributes when the first request comes.
     """
 
-    _flavour: Flavour = HTTPCORE
+    _flavour: Flavour
+    _classes: Classes
     _native: _rust.Pool | None = None
     _delegated: str | None = None
     _views: WeakValueDictionary[int, HTTPConnection] | None = None
@@ -68,11 +69,11 @@ class EnginePool(_Pool):
         backend = self._network_backend
         if type(backend) not in self._flavour.default_backends or "connect_tcp" in vars(backend):
             return f"network_backend is {backend!r}, which opens its own connections"
-        if self._proxy is not None or isinstance(self, (httpcore.HTTPProxy, httpcore.SOCKSProxy)):
+        if self._proxy is not None or self._classes.is_proxy(self):
             return "proxies are not supported by the engine yet"
         if (
             "create_connection" in self.__dict__
-            or type(self).create_connection is not httpcore.ConnectionPool.create_connection
+            or type(self).create_connection is not self._classes.create_connection
         ):
             return "create_connection is overridden"
         if self._http2:
@@ -133,8 +134,8 @@ class EnginePool(_Pool):
         except BaseException:
             exchange.close()
             raise
-        extensions["network_stream"] = NetworkStream(exchange.network_stream())
-        return httpcore.Response(
+        extensions["network_stream"] = self._classes.network_stream(exchange.network_stream())
+        return self._classes.response(
             status=status,
             headers=headers,
             content=ResponseStream(exchange, first, ended),
@@ -175,7 +176,7 @@ class EnginePool(_Pool):
             return
         for _, _, status, _ in self._native.connections():
             if status != "CONNECTING":
-                with Trace("close", log, None, {}):
+                with self._flavour.Trace("close", log, None, {}):
                     pass
 
     @property
@@ -189,7 +190,7 @@ class EnginePool(_Pool):
         for description in self._native.connections():
             view = self._views.get(description[0])
             if view is None:
-                view = HTTPConnection(self._native, description)
+                view = self._classes.connection(self._classes, self._native, description)
                 self._views[description[0]] = view
             views.append(view)
         return [*views, *super().connections]
@@ -208,27 +209,3 @@ class EnginePool(_Pool):
             f"[Requests: {active} active, {queued} queued | "
             f"Connections: {in_use} active, {idle} idle]>"
         )
-
-
-class ConnectionPool(EnginePool, httpcore.ConnectionPool):
-    """httpcore's pool of the same name, served by the Rust engine."""
-
-    __module__ = "httpcore_hyper"
-
-
-class HTTPProxy(ConnectionPool, httpcore.HTTPProxy):
-    """httpcore's class of the same name. Served by httpcore's engine."""
-
-    __module__ = "httpcore_hyper"
-
-
-if issubclass(httpcore.SOCKSProxy, httpcore.ConnectionPool):
-
-    class SOCKSProxy(ConnectionPool, httpcore.SOCKSProxy):
-        """httpcore's class of the same name. Served by httpcore's engine."""
-
-        __module__ = "httpcore_hyper"
-
-else:
-    # Without socksio httpcore has a class here that says so when it is made.
-    SOCKSProxy = httpcore.SOCKSProxy  # type: ignore[misc,assignment]  # two classes, one name

@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-import httpcore
-from httpcore._synchronization import ShieldCancellation
-from httpcore._trace import Trace
-
 from .. import _rust
 from .._flavour import delays, whole_body
-from .network_stream import NetworkStream
 from .response_stream import ResponseStream
 
 if TYPE_CHECKING:
+    import httpcore
+
     from .connection_pool import EnginePool
 
 __all__ = ["TracedStream", "send_traced"]
@@ -29,15 +26,16 @@ def send_traced(
     pool: EnginePool, request: httpcore.Request, exchange: _rust.Exchange
 ) -> httpcore.Response:
     """Takes a stepwise exchange from its place in the queue to the response head."""
-    logger = pool._flavour.http11_logger
+    flavour = pool._flavour
+    logger = flavour.http11_logger
     if exchange.acquire():
         _connect(pool, request, exchange)
     payload = {"request": request}
     try:
         try:
-            with Trace("send_request_headers", logger, request, payload):
+            with flavour.Trace("send_request_headers", logger, request, payload):
                 exchange.send()
-            with Trace("send_request_body", logger, request, payload):
+            with flavour.Trace("send_request_body", logger, request, payload):
                 whole = whole_body(request.stream)
                 if whole is not None:
                     exchange.write(whole)
@@ -45,9 +43,9 @@ def send_traced(
                     for chunk in cast(Iterable[bytes], request.stream):
                         exchange.write(chunk)
                 exchange.finish()
-        except httpcore.WriteError:
+        except flavour.module.WriteError:
             pass  # the server may have answered early, and closed
-        with Trace("receive_response_headers", logger, request, payload) as trace:
+        with flavour.Trace("receive_response_headers", logger, request, payload) as trace:
             status, headers, extensions, first, ended = exchange.head()
             trace.return_value = (
                 extensions["http_version"],
@@ -55,20 +53,22 @@ def send_traced(
                 extensions["reason_phrase"],
                 headers,
             )
-        extensions["network_stream"] = NetworkStream(exchange.network_stream())
+        extensions["network_stream"] = pool._classes.network_stream(exchange.network_stream())
         stream = TracedStream(exchange, first, ended, pool, request)
-        return httpcore.Response(status=status, headers=headers, content=stream, extensions=extensions)
+        response: httpcore.Response = flavour.module.Response(
+            status=status, headers=headers, content=stream, extensions=extensions
+        )
+        return response
     except BaseException:
-        with ShieldCancellation():
-            with Trace("response_closed", logger, request):
+        with flavour.ShieldCancellation():
+            with flavour.Trace("response_closed", logger, request):
                 exchange.close()
         raise
 
 
-def _connect(
-    pool: EnginePool, request: httpcore.Request, exchange: _rust.Exchange
-) -> None:
-    logger = pool._flavour.connection_logger
+def _connect(pool: EnginePool, request: httpcore.Request, exchange: _rust.Exchange) -> None:
+    flavour = pool._flavour
+    logger = flavour.connection_logger
     timeout = request.extensions.get("timeout", {}).get("connect")
     payload: dict[str, Any]
     if pool._uds is None:
@@ -87,15 +87,15 @@ def _connect(
     pauses = delays()
     while True:
         try:
-            with Trace(name, logger, request, payload) as trace:
+            with flavour.Trace(name, logger, request, payload) as trace:
                 exchange.connect()
-                trace.return_value = NetworkStream(exchange.network_stream())
+                trace.return_value = pool._classes.network_stream(exchange.network_stream())
             return
-        except (httpcore.ConnectError, httpcore.ConnectTimeout):
+        except (flavour.module.ConnectError, flavour.module.ConnectTimeout):
             if retries <= 0:
                 raise
             retries -= 1
-            with Trace("retry", logger, request, payload):
+            with flavour.Trace("retry", logger, request, payload):
                 pool._network_backend.sleep(next(pauses))
 
 
@@ -111,6 +111,7 @@ class TracedStream(ResponseStream):
         request: httpcore.Request,
     ) -> None:
         super().__init__(exchange, first, ended)
+        self._flavour = pool._flavour
         self._logger = pool._flavour.http11_logger
         self._request = request
         self._told = False
@@ -118,11 +119,11 @@ class TracedStream(ResponseStream):
     def __iter__(self) -> Iterator[bytes]:
         try:
             payload = {"request": self._request}
-            with Trace("receive_response_body", self._logger, self._request, payload):
+            with self._flavour.Trace("receive_response_body", self._logger, self._request, payload):
                 for chunk in super().__iter__():
                     yield chunk
         except BaseException:
-            with ShieldCancellation():
+            with self._flavour.ShieldCancellation():
                 self.close()
             raise
 
@@ -132,7 +133,7 @@ class TracedStream(ResponseStream):
             return
         self._told = True
         try:
-            with Trace("response_closed", self._logger, self._request):
+            with self._flavour.Trace("response_closed", self._logger, self._request):
                 self._close()
         finally:
             self._close()

@@ -1,37 +1,36 @@
 # Generated from _async/transport.py by scripts/sync.py. Not edited by hand.
-"""httpx's transport over our pool. Imported only where httpx is installed."""
+"""httpx's transport over our pool. Knows httpx only as the module that it is given."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import httpcore
-import httpx
-from httpx._config import DEFAULT_LIMITS
-
-from .connection_pool import ConnectionPool, HTTPProxy, SOCKSProxy
+from .._flavour import Flavour, Replacement
+from .flavoured import build
 
 if TYPE_CHECKING:
+    import httpcore
+    import httpx
     from httpx._types import CertTypes, ProxyTypes
 
-__all__ = ["HTTPTransport"]
+    _Base = httpx.HTTPTransport
+else:
+    _Base = object  # httpx's own class comes behind this one
 
-_OURS: dict[type, Any] = {
-    httpcore.ConnectionPool: ConnectionPool,
-    httpcore.HTTPProxy: HTTPProxy,
-    httpcore.SOCKSProxy: SOCKSProxy,
-}
+__all__ = ["EngineTransport", "build_transport"]
 
 
-class HTTPTransport(httpx.HTTPTransport):
+class EngineTransport(_Base):
     """httpx's own transport, with httpcore's pool replaced by ours.
 
     httpx makes the pool from the arguments and keeps doing everything above it.
     """
 
-    __module__ = "httpcore_hyper"
+    _flavour: Flavour
+    _DEFAULT_LIMITS: httpx.Limits
 
     def __init__(
         self,
@@ -40,7 +39,7 @@ class HTTPTransport(httpx.HTTPTransport):
         trust_env: bool = True,
         http1: bool = True,
         http2: bool = False,
-        limits: httpx.Limits = DEFAULT_LIMITS,
+        limits: httpx.Limits | None = None,
         proxy: ProxyTypes | None = None,
         uds: str | None = None,
         local_address: str | None = None,
@@ -53,14 +52,30 @@ class HTTPTransport(httpx.HTTPTransport):
             trust_env=trust_env,
             http1=http1,
             http2=http2,
-            limits=limits,
+            limits=self._DEFAULT_LIMITS if limits is None else limits,
             proxy=proxy,
             uds=uds,
             local_address=local_address,
             retries=retries,
             socket_options=socket_options,
         )
+        if isinstance(type(self._pool), Replacement):
+            return  # `install()` has put ours there
         # The pool that httpx made has opened nothing yet: its settings are all there is of it.
-        pool = _OURS[type(self._pool)].__new__(_OURS[type(self._pool)])
+        ours: Any = build(self._flavour).pools[type(self._pool).__name__]
+        pool = ours.__new__(ours)
         pool.__dict__.update(self._pool.__dict__)
         self._pool = pool
+
+
+def build_transport(httpx: ModuleType, flavour: Flavour) -> Any:
+    """The transport class over httpx, or a fork of it, and the flavour that it stands on."""
+    name = "HTTPTransport"
+    body = {
+        "__module__": "httpcore_hyper",
+        "__qualname__": name,
+        "__doc__": EngineTransport.__doc__,
+        "_flavour": flavour,
+        "_DEFAULT_LIMITS": httpx._config.DEFAULT_LIMITS,
+    }
+    return type(name, (EngineTransport, getattr(httpx, name)), body)

@@ -1,0 +1,84 @@
+"""The classes of one flavour: the engine's halves put before the flavour's own ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from .._flavour import Flavour, Replacement
+from .connection import AsyncHTTPConnection
+from .connection_pool import AsyncEnginePool
+from .network_stream import AsyncNetworkStream
+
+if TYPE_CHECKING:
+    import httpcore
+
+__all__ = ["AsyncClasses", "build"]
+
+
+@dataclass(frozen=True)
+class AsyncClasses:
+    """What one door has built on one flavour."""
+
+    flavour: Flavour
+    connection: type[AsyncHTTPConnection]
+    network_stream: type[AsyncNetworkStream]
+    response: type[httpcore.Response]
+    create_connection: Any
+    """The flavour's own method, to tell an overridden one."""
+    proxies: tuple[type, ...]
+    """The flavour's own proxy classes."""
+    pools: dict[str, Any]
+    """Our pools, under httpcore's names."""
+
+    def is_proxy(self, pool: object) -> bool:
+        """Whether the pool is one of the flavour's proxy classes."""
+        return isinstance(pool, self.proxies)
+
+
+def build(flavour: Flavour) -> AsyncClasses:
+    """The classes of a flavour; built once."""
+    built = flavour.built.get("AsyncClasses")
+    if built is None:
+        built = flavour.built.setdefault("AsyncClasses", _build(flavour))
+    return cast(AsyncClasses, built)
+
+
+def _build(flavour: Flavour) -> AsyncClasses:
+    module, originals = flavour.module, flavour.originals
+    base = originals["AsyncConnectionPool"]
+    # Without socksio the flavour has a class here that says so when it is made, and no pool.
+    proxies = [name for name in ("AsyncHTTPProxy", "AsyncSOCKSProxy") if issubclass(originals[name], base)]
+    classes = AsyncClasses(
+        flavour=flavour,
+        connection=_join(AsyncHTTPConnection, module.AsyncConnectionInterface),
+        network_stream=_join(AsyncNetworkStream, module.AsyncNetworkStream),
+        response=module.Response,
+        create_connection=base.__dict__["create_connection"],
+        proxies=tuple(originals[name] for name in proxies),
+        pools={"AsyncSOCKSProxy": originals["AsyncSOCKSProxy"]},
+    )
+    pool = _pool(flavour, classes, "AsyncConnectionPool", AsyncEnginePool)
+    for name in proxies:
+        _pool(flavour, classes, name, pool)
+    return classes
+
+
+def _join(ours: Any, theirs: type) -> Any:
+    # Instances have no dictionary more than ours have, and nothing of theirs comes first.
+    return type(ours.__name__, (ours, theirs), {"__module__": ours.__module__, "__doc__": ours.__doc__})
+
+
+def _pool(flavour: Flavour, classes: AsyncClasses, name: str, before: type) -> type:
+    original = flavour.originals[name]
+    body = {
+        "__module__": "httpcore_hyper",
+        "__qualname__": name,
+        "__doc__": f"{flavour.module.__name__}'s class of the same name, served by the Rust engine.",
+        "_flavour": flavour,
+        "_classes": classes,
+        "_replaces": original,
+    }
+    made = Replacement(name, (before, original), body)
+    classes.pools[name] = made
+    return made
