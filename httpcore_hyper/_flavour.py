@@ -75,8 +75,11 @@ class Flavour:
         """Tells of connecting and closing."""
         self.http11_logger = logging.getLogger(f"{package}.http11")
         """Tells of requests and responses."""
-        self.seen = list(_seen(module, originals))
-        """Class, name and value of each function on the flavour's own way."""
+        self.seen = [
+            (owner.__dict__.get, name, function, f"{owner.__module__}.{owner.__qualname__}.{name}")
+            for owner, name, function in _seen(module, originals)
+        ]
+        """How to look up each function on the flavour's own way, its name, what it was, and where it is."""
 
     @staticmethod
     def of(module: ModuleType) -> Flavour:
@@ -91,9 +94,9 @@ class Flavour:
 
     def patched(self) -> str | None:
         """The first of the functions on the flavour's way that is not the one seen at first."""
-        for owner, name, function in self.seen:
-            if owner.__dict__.get(name) is not function:
-                return f"{owner.__module__}.{owner.__qualname__}.{name}"
+        for look_up, name, function, path in self.seen:
+            if look_up(name) is not function:
+                return path
         return None
 
 
@@ -140,8 +143,8 @@ _WHOLE_BODIES: dict[type, str] = {}
 _KNOWN_BODIES = {
     ("httpcore._models", "ByteStream"): "_content",
     ("httpcore2._models", "ByteStream"): "_content",
-    ("httpx._content", "ByteStream"): "_stream",
-    ("httpx2._content", "ByteStream"): "_stream",
+    ("httpx", "ByteStream"): "_stream",
+    ("httpx2", "ByteStream"): "_stream",
 }
 
 

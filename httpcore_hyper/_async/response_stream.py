@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from .. import _rust
 
@@ -15,6 +16,9 @@ class AsyncResponseStream:
 
     Closing never waits, so a cancelled caller can do it.
     """
+
+    _mapping: Callable[[], AbstractContextManager[None]] = staticmethod(nullcontext)
+    """What an error of the body is raised in: it may become one of another library's there."""
 
     def __init__(self, exchange: _rust.AsyncExchange, first: bytes | None, ended: bool) -> None:
         self._exchange = exchange
@@ -70,7 +74,8 @@ class _AsyncParts:
             except BaseException:
                 self._stream = None
                 stream._close()
-                raise
+                with stream._mapping():
+                    raise
             if chunk is not None:
                 return chunk
             stream._ended = True

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .._flavour import Flavour, Replacement
+from .. import _rust
+from .._flavour import Flavour, Replacement, whole_body
+from .connection_pool import AsyncEnginePool
 from .flavoured import build
+from .response_stream import AsyncResponseStream
 
 if TYPE_CHECKING:
     import httpcore
@@ -30,6 +36,7 @@ class AsyncEngineTransport(_Base):
 
     _flavour: Flavour
     _DEFAULT_LIMITS: httpx.Limits
+    _parts: _Parts
 
     def __init__(
         self,
@@ -66,15 +73,94 @@ class AsyncEngineTransport(_Base):
         pool.__dict__.update(self._pool.__dict__)
         self._pool = pool
 
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Sends a request: straight to the engine where nobody stands between it and httpx, else by httpx."""
+        pool: Any = self._pool
+        body = whole_body(request.stream)
+        if body is None or not self._is_direct(pool, request):
+            return await super().handle_async_request(request)
+        url = request.url
+        try:
+            exchange = pool._engine().exchange(
+                request.method.encode("ascii"),
+                url.raw_scheme,
+                url.raw_host,
+                url.port,
+                url.raw_path,
+                request.headers.raw,
+                body,
+                request.extensions.get("timeout"),
+            )
+            try:
+                status, headers, extensions, first, ended = await exchange.head()
+            except BaseException:
+                exchange.close()
+                raise
+        except _rust.Moved:
+            # Another request found a reason to delegate the pool while this one was in the queue.
+            return await super().handle_async_request(request)
+        except Exception:
+            with self._parts.mapping():
+                raise
+        extensions["network_stream"] = pool._classes.network_stream(exchange.network_stream())
+        return self._parts.response(
+            status_code=status,
+            headers=headers,
+            stream=self._parts.stream(exchange, first, ended),
+            extensions=extensions,
+        )
+
+    def _is_direct(self, pool: Any, request: httpx.Request) -> bool:
+        """Whether httpx's and httpcore's own code between here and the engine would change nothing."""
+        extensions = request.extensions
+        return (
+            self._parts.look_up("handle_async_request") is self._parts.handle
+            and getattr(type(pool), "handle_async_request", None) is AsyncEnginePool.handle_async_request
+            and "handle_async_request" not in pool.__dict__
+            and "target" not in extensions
+            and request.method.isascii()
+            and not pool._is_traced(extensions)
+            and not pool._is_delegated(request.url.raw_scheme)
+        )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the direct way needs of one httpx."""
+
+    look_up: Callable[[str], Any]
+    """Looks into the class of httpx's own transport."""
+    handle: Any
+    """What was there when it was seen first: a mock puts its own in that place."""
+    mapping: Callable[[], AbstractContextManager[None]]
+    """httpx's own way from httpcore's exceptions to its own."""
+    response: Callable[..., httpx.Response]
+    stream: Callable[..., httpx.AsyncByteStream]
+
 
 def build_transport(httpx: ModuleType, flavour: Flavour) -> Any:
     """The transport class over httpx, or a fork of it, and the flavour that it stands on."""
     name = "AsyncHTTPTransport"
+    theirs = getattr(httpx, name)
+    mapping = import_module(f"{httpx.__name__}._transports.default").map_httpcore_exceptions
+    stream = type(
+        "AsyncResponseStream",
+        (AsyncResponseStream, httpx.AsyncByteStream),
+        {"__module__": "httpcore_hyper", "_mapping": staticmethod(mapping)},
+    )
+    parts = _Parts(
+        look_up=theirs.__dict__.get,
+        handle=theirs.__dict__.get("handle_async_request"),
+        mapping=mapping,
+        response=httpx.Response,
+        stream=stream,
+    )
     body = {
         "__module__": "httpcore_hyper",
         "__qualname__": name,
         "__doc__": AsyncEngineTransport.__doc__,
         "_flavour": flavour,
         "_DEFAULT_LIMITS": httpx._config.DEFAULT_LIMITS,
+        "_parts": parts,
     }
-    return type(name, (AsyncEngineTransport, getattr(httpx, name)), body)
+    return type(name, (AsyncEngineTransport, theirs), body)

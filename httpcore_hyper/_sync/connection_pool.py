@@ -8,7 +8,7 @@ parts of a request to the engine. Sockets, queues and limits are the engine's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
@@ -83,25 +83,29 @@ class EnginePool(_Pool):
         patched = self._flavour.patched()
         return None if patched is None else f"{patched} has been patched"
 
-    def _is_delegated(self, request: httpcore.Request) -> bool:
-        """Whether httpcore's own code serves this request: its pool's, or this one's alone."""
+    def _is_delegated(self, scheme: bytes) -> bool:
+        """Whether httpcore's own code serves a request: its pool's, or this one's alone."""
         if self.delegated is not None:
             return True
-        if request.url.scheme in _SCHEMES:
+        if scheme in _SCHEMES:
             return False
-        logger.debug("A request runs on httpcore's engine: its scheme is %r", request.url.scheme)
+        logger.debug("A request runs on httpcore's engine: its scheme is %r", scheme)
         return True
+
+    def _is_traced(self, extensions: Mapping[str, Any]) -> bool:
+        """Whether somebody listens to a request's events."""
+        return (
+            self._flavour.http11_logger.isEnabledFor(logging.DEBUG)
+            or self._flavour.connection_logger.isEnabledFor(logging.DEBUG)
+            or extensions.get("trace") is not None
+        )
 
     def handle_request(self, request: httpcore.Request) -> httpcore.Response:
         """Sends a request and returns its response, whose body has yet to be read and closed."""
-        if self._is_delegated(request):
+        if self._is_delegated(request.url.scheme):
             return super().handle_request(request)
 
-        traced = (
-            self._flavour.http11_logger.isEnabledFor(logging.DEBUG)
-            or self._flavour.connection_logger.isEnabledFor(logging.DEBUG)
-            or request.extensions.get("trace") is not None
-        )
+        traced = self._is_traced(request.extensions)
         # The listeners are told of the body apart from the head, so it is handed over apart as well.
         body = None if traced else whole_body(request.stream)
         if body is None and not isinstance(request.stream, Iterable):

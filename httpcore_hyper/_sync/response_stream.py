@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from .. import _rust
 
@@ -16,6 +17,9 @@ class ResponseStream:
 
     Closing never waits, so a cancelled caller can do it.
     """
+
+    _mapping: Callable[[], AbstractContextManager[None]] = staticmethod(nullcontext)
+    """What an error of the body is raised in: it may become one of another library's there."""
 
     def __init__(self, exchange: _rust.Exchange, first: bytes | None, ended: bool) -> None:
         self._exchange = exchange
@@ -71,7 +75,8 @@ class _Parts:
             except BaseException:
                 self._stream = None
                 stream._close()
-                raise
+                with stream._mapping():
+                    raise
             if chunk is not None:
                 return chunk
             stream._ended = True

@@ -44,7 +44,7 @@ def run(suite: Suite, source: Path, *, ours: bool) -> Outcomes:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "outcomes.json"
         plugins = ["record", *(["alias"] if suite.aliased else []), *(["installed"] if ours else [])]
-        command = [*("-m", "pytest", "-q", "-p", "no:cacheprovider"), *suite.arguments]
+        command = [*("-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider"), *suite.arguments]
         for plugin in plugins:
             command += ["-p", f"upstream_{plugin}"]
         environment = {**os.environ, "PYTHONPATH": str(HERE / "plugins"), "UPSTREAM_REPORT": str(report)}
@@ -105,9 +105,7 @@ def judge(suite: Suite, listed: list[Difference], keep: Path | None) -> bool:
         print(f"  listed in differences.toml, but no difference: {pattern}")
     too_few = verdict.passed_stock < suite.at_least
     if too_few:
-        print(
-            f"  only {verdict.passed_stock} pass stock, at least {suite.at_least} should: the set-up is broken"
-        )
+        print(f"  only {verdict.passed_stock} pass stock, of at least {suite.at_least}: something is missing")
     return not (verdict.lost or verdict.unused or too_few)
 
 
