@@ -15,8 +15,8 @@ if os.environ.get("HTTPCORE_HYPER_FLAVOUR") == "httpcore2":
     import httpx2
 
     httpx2.alias_httpx()
-from engines import HTTPCORE, HYPER  # noqa: E402 - after the choice of the flavour
-from servers import Server  # noqa: E402
+from engines import HTTPCORE, HYPER
+from servers import Server
 
 # Seconds until a hanging test fails with the stacks of all its threads.
 HANG_DEADLINE = 30
