@@ -58,6 +58,8 @@ def run_script(path: str, arguments: list[str]) -> int:
     if not os.path.exists(path):
         return fail(f"no such file: {path}")
     sys.argv = [path, *arguments]
+    # As `python SCRIPT` does: `sys.argv` has the path as it was given, all else has the whole path.
+    path = os.path.abspath(path)
     importer = get_importer(path)
     if importer is not None:
         # A folder or an archive: the program is the `__main__` in it, and it comes first on the path.
