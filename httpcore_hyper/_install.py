@@ -55,10 +55,15 @@ def install() -> Installation:
         began = _FINDER not in sys.meta_path
         if began:
             sys.meta_path.insert(0, _FINDER)
-    for name in _PACKAGES:
-        if sys.modules.get(name) is not None:
-            # Waits for a thread that is in the middle of importing it, without our finder.
-            _swap(import_module(name))
+    try:
+        for name in _PACKAGES:
+            if sys.modules.get(name) is not None:
+                # Waits for a thread that is in the middle of importing it, without our finder.
+                _swap(import_module(name))
+    except BaseException:
+        if began:
+            uninstall()
+        raise
     return Installation(began)
 
 

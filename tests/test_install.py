@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -90,6 +91,13 @@ def test_install_is_idempotent_and_undone_at_once() -> None:
     httpcore_hyper.uninstall()
     assert httpcore.ConnectionPool is ORIGINALS["ConnectionPool"]
     httpcore_hyper.uninstall()
+
+
+def test_install_is_all_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a module that is none of httpcore's, it says so and leaves the other as it was."""
+    monkeypatch.setitem(sys.modules, "httpcore2", ModuleType("httpcore2"))
+    with pytest.raises(AttributeError, match="ConnectionPool"):
+        httpcore_hyper.install()
 
 
 def test_inner_block_undoes_nothing(installed: None) -> None:
