@@ -271,12 +271,12 @@ def test_loggers_tell_the_same(door: str, engine: str, caplog: pytest.LogCapture
 
     def records(engine: str) -> list[tuple[str, str]]:
         caplog.clear()
-        with caplog.at_level(logging.DEBUG, "httpcore"):
+        with caplog.at_level(logging.DEBUG, httpcore.__name__):
             run(DOORS[door](engine), scenario)
         return [
             (record.name, _plain(record.getMessage()))
             for record in caplog.records
-            if record.name.startswith("httpcore.")
+            if record.name.startswith(f"{httpcore.__name__}.")
         ]
 
     ours = records(engine)
@@ -297,5 +297,5 @@ def test_nobody_listens_nothing_is_split(door: str, engine: str) -> None:
             pool = door.pool()
             assert (await pool.request("POST", server.url(), content=b"body")).status == 200
 
-    assert not logging.getLogger("httpcore.http11").isEnabledFor(logging.DEBUG)
+    assert not logging.getLogger(f"{httpcore.__name__}.http11").isEnabledFor(logging.DEBUG)
     through(door, engine, scenario)
