@@ -69,6 +69,14 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def upstream(session: nox.Session) -> None:
+    """The suites of httpcore, httpx and others over our pools. `nox -s upstream -- httpcore` selects."""
+    install(session, "httpx", "trio")
+    session.install("-r", "tests/upstream/requirements.txt")
+    session.run("python", "tests/upstream", *session.posargs)
+
+
+@nox.session
 def rust(session: nox.Session) -> None:
     """The core without an interpreter: format, clippy, tests, and loom for the pool's lock."""
     session.run("cargo", "fmt", "--check", external=True)

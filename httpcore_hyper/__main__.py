@@ -39,16 +39,17 @@ def run_module(name: str, arguments: list[str]) -> int:
     try:
         spec = find_spec(name)
         if spec is not None and spec.submodule_search_locations is not None:
-            name = f"{name}.__main__"
-            spec = find_spec(name)
+            spec = find_spec(f"{name}.__main__")
+            if spec is None:
+                return fail(f"{name!r} is a package without a __main__ module")
     except (ImportError, ValueError) as error:
-        return fail(f"cannot find {name}: {error}")
+        return fail(f"cannot find {name!r}: {error}")
     if spec is None:
-        return fail(f"no module named {name}")
+        return fail(f"no module named {name!r}")
     get_code = getattr(spec.loader, "get_code", None)
     code = None if get_code is None else get_code(spec.name)
     if code is None:
-        return fail(f"{name} has no Python code to run")
+        return fail(f"{name!r} has no Python code to run")
     sys.argv[0] = str(spec.origin)
     run(code, str(spec.origin), spec)
     return 0
@@ -65,7 +66,7 @@ def run_script(path: str, arguments: list[str]) -> int:
         # A folder or an archive: the program is the `__main__` in it, and it comes first on the path.
         spec = importer.find_spec("__main__")
         if spec is None or spec.loader is None:
-            return fail(f"{path} has no __main__ module")
+            return fail(f"{sys.argv[0]} is a folder or an archive without a __main__.py")
         first_on_path(path, always=True)
         install()
         run(spec.loader.get_code("__main__"), str(spec.origin), spec)  # type: ignore[attr-defined]

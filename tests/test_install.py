@@ -201,6 +201,16 @@ def test_async_httpx_client_is_served_by_the_engine(server: Server, installed: N
     asyncio.run(main())
 
 
+def test_client_keeps_the_engine_that_it_began_with(server: Server) -> None:
+    with httpx.Client() as before:
+        with httpcore_hyper.install(), httpx.Client() as client:
+            assert before.get(server.url()).status_code == 200
+            assert type(before._transport._pool) is ORIGINALS["ConnectionPool"]  # type: ignore[attr-defined]
+        with httpx.Client() as after:
+            assert type(after._transport._pool) is ORIGINALS["ConnectionPool"]  # type: ignore[attr-defined]
+    assert type(client._transport._pool) is httpcore_hyper.ConnectionPool  # type: ignore[attr-defined]
+
+
 def test_our_transport_works_while_installed(server: Server, installed: None) -> None:
     with httpx.Client(transport=httpcore_hyper.HTTPTransport()) as client:
         assert client.get(server.url()).status_code == 200

@@ -276,7 +276,7 @@ def test_loggers_tell_the_same(door: str, engine: str, caplog: pytest.LogCapture
         return [
             (record.name, _plain(record.getMessage()))
             for record in caplog.records
-            if record.name.startswith(f"{httpcore.__name__}.")
+            if record.name.startswith(httpcore.__name__ + ".")
         ]
 
     ours = records(engine)

@@ -1,0 +1,5 @@
+"""pytest plugin: `import httpx` means httpx2."""
+
+import httpx2
+
+httpx2.alias_httpx()
