@@ -31,7 +31,8 @@ def call(
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *python, *(("-m", "httpcore_hyper", "run") if ours else ()), *arguments]
     # The tree that is tested comes from the path, and not from the folder one stands in.
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path}
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=30, check=False
     )
