@@ -21,6 +21,7 @@ TESTS = [
     "pytest-timeout",
     "httpx",
     "httpcore[http2,socks]",
+    "httpx2; python_version >= '3.11'",
     "trio",
     "anyio",
     "uvloop",
@@ -47,6 +48,14 @@ def tests(session: nox.Session) -> None:
     install(session, "httpx", "trio")
     session.install(*TESTS)
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def fork(session: nox.Session) -> None:
+    """The same suite where httpcore and httpx are names of httpcore2 and httpx2 (Python 3.11 and newer)."""
+    install(session, "httpx2", "trio")
+    session.install(*TESTS)
+    session.run("pytest", *session.posargs, env={"HTTPCORE_HYPER_FLAVOUR": "httpcore2"})
 
 
 @nox.session

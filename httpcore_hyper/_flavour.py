@@ -10,6 +10,7 @@ A flavour is built from a module: httpcore, its fork httpcore2, or a second impo
 from __future__ import annotations
 
 import logging
+from abc import ABCMeta
 from collections.abc import Iterator
 from importlib import import_module
 from threading import RLock
@@ -28,28 +29,30 @@ POOLS = (
 _OPENERS = ("connect_tcp", "connect_unix_socket")
 
 
-class Replacement(type):
+class Replacement(ABCMeta):
     """The metaclass of pools that can stand in for a flavour's own.
 
     While they do (`install()`), the flavour's own objects and classes still pass for what the name says.
+    It is an `ABCMeta`, so that a user's class can have a pool and an abstract class as its bases.
     """
 
     _flavour: Flavour
     _replaces: type
 
     def __instancecheck__(cls, instance: object) -> bool:
-        return super().__instancecheck__(instance) or (
-            cls._stands_in() and isinstance(instance, cls._replaces)
+        if "_replaces" not in cls.__dict__:  # a user's subclass replaces nothing
+            return super().__instancecheck__(instance)
+        # `ABCMeta` would remember, after `uninstall()`, what was true before it.
+        return type.__instancecheck__(cls, instance) or (
+            cls._flavour.installed and isinstance(instance, cls._replaces)
         )
 
     def __subclasscheck__(cls, subclass: type) -> bool:
-        return super().__subclasscheck__(subclass) or (
-            cls._stands_in() and issubclass(subclass, cls._replaces)
+        if "_replaces" not in cls.__dict__:
+            return super().__subclasscheck__(subclass)
+        return type.__subclasscheck__(cls, subclass) or (
+            cls._flavour.installed and issubclass(subclass, cls._replaces)
         )
-
-    def _stands_in(cls) -> bool:
-        # Of the class itself: a user's subclass of it replaces nothing.
-        return "_replaces" in cls.__dict__ and cls._flavour.installed
 
 
 class Flavour:
@@ -62,6 +65,8 @@ class Flavour:
         """The six pool classes, by name: the module's own ones, also while ours stand in for them."""
         self.installed = False
         """Whether ours do."""
+        self.public_module = "httpcore_hyper" if package == "httpcore" else f"httpcore_hyper.{package}"
+        """Where the classes that are built on it are imported from."""
         self.built: dict[str, Any] = {}
         """What the doors have built on this flavour."""
         backends = import_module(f"{package}._backends.sync"), import_module(f"{package}._backends.auto")
@@ -86,10 +91,10 @@ class Flavour:
         """The flavour of a module. Two modules with the same classes are one flavour."""
         originals = {name: _original(getattr(module, name)) for name in POOLS}
         with _LOCK:
-            flavour = _FLAVOURS.get(originals["ConnectionPool"])
+            key = tuple(originals.values())
+            flavour = _FLAVOURS.get(key)
             if flavour is None:
-                flavour = Flavour(module, originals)
-                _FLAVOURS[originals["ConnectionPool"]] = flavour
+                flavour = _FLAVOURS[key] = Flavour(module, originals)
         return flavour
 
     def patched(self) -> str | None:
@@ -100,7 +105,8 @@ class Flavour:
         return None
 
 
-_FLAVOURS: dict[type, Flavour] = {}
+# Kept for ever: a process imports httpcore anew a few times at most, and pools of each may live on.
+_FLAVOURS: dict[tuple[type, ...], Flavour] = {}
 _LOCK = RLock()
 
 
@@ -110,10 +116,7 @@ def _original(found: type) -> type:
 
 def _seen(module: ModuleType, originals: dict[str, type]) -> Iterator[tuple[type, str, Any]]:
     sync, asynchronous = "handle_request", "handle_async_request"
-    backends = {
-        name: import_module(f"{module.__name__}._backends.{name}")
-        for name in ("sync", "auto", "anyio", "trio")
-    }
+    backends = {name: import_module(f"{module.__name__}._backends.{name}") for name in ("sync", "auto")}
     for owner, names in (
         (originals["ConnectionPool"], (sync, "create_connection")),
         (originals["AsyncConnectionPool"], (asynchronous, "create_connection")),
@@ -128,8 +131,9 @@ def _seen(module: ModuleType, originals: dict[str, type]) -> Iterator[tuple[type
         (module.AsyncHTTP11Connection, (asynchronous,)),
         (backends["sync"].SyncBackend, _OPENERS),
         (backends["auto"].AutoBackend, _OPENERS),
-        (backends["anyio"].AnyIOBackend, _OPENERS),
-        (backends["trio"].TrioBackend, _OPENERS),
+        # Without anyio or trio these are classes that say so when they are made, and open nothing.
+        (module.AnyIOBackend, _OPENERS),
+        (module.TrioBackend, _OPENERS),
     ):
         for name in names:
             yield owner, name, owner.__dict__.get(name)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from threading import RLock
+from threading import RLock, local
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Installation", "install", "uninstall"]
 
 _PACKAGES = ("httpcore", "httpcore2")
+# Nothing is imported under it: another thread may hold an import's lock and wait for this one.
 _LOCK = RLock()
 
 
@@ -38,6 +40,7 @@ class Installation:
 
     def __exit__(self, *exc_info: object) -> None:
         if self._began:
+            self._began = False
             uninstall()
 
 
@@ -52,10 +55,15 @@ def install() -> Installation:
         began = _FINDER not in sys.meta_path
         if began:
             sys.meta_path.insert(0, _FINDER)
+    try:
         for name in _PACKAGES:
-            module = sys.modules.get(name)
-            if module is not None:
-                _swap(module)
+            if sys.modules.get(name) is not None:
+                # Waits for a thread that is in the middle of importing it, without our finder.
+                _swap(import_module(name))
+    except BaseException:
+        if began:
+            uninstall()
+        raise
     return Installation(began)
 
 
@@ -65,21 +73,35 @@ def uninstall() -> None:
         if _FINDER in sys.meta_path:
             sys.meta_path.remove(_FINDER)
         while _SWAPPED:
-            module, flavour = _SWAPPED.pop()
+            flavour, modules = _SWAPPED.pop()
             flavour.installed = False
-            _rebind(module, {ours: theirs for theirs, ours in _pairs(flavour)})
+            for module in modules:
+                _rebind(module, {ours: theirs for theirs, ours in _pairs(flavour)})
 
 
-# The modules that have been swapped, with their flavours.
-_SWAPPED: list[tuple[ModuleType, Flavour]] = []
+# The flavours that ours stand in for, with the modules whose names were rebound: a module that has left
+# `sys.modules` since then gets its own classes back too.
+_SWAPPED: list[tuple[Flavour, list[ModuleType]]] = []
 
 
 def _swap(module: ModuleType) -> None:
+    """Rebinds the names in the package and its loaded sub-modules, unless `uninstall()` came first."""
     flavour = Flavour.of(module)
-    _rebind(module, dict(_pairs(flavour)))
-    flavour.installed = True
-    if not any(known is module for known, _ in _SWAPPED):
-        _SWAPPED.append((module, flavour))
+    ours = dict(_pairs(flavour))
+    inside = module.__name__ + "."
+    modules = [module, *(found for name, found in list(sys.modules.items()) if name.startswith(inside))]
+    with _LOCK:
+        if _FINDER not in sys.meta_path:
+            return
+        known = next((those for one, those in _SWAPPED if one is flavour), None)
+        if known is None:
+            _SWAPPED.append((flavour, modules))
+        else:
+            known.extend(new for new in modules if not any(new is one for one in known))
+        # First the checks accept the originals, then the names stop meaning them.
+        flavour.installed = True
+        for one in modules:
+            _rebind(one, ours)
 
 
 def _pairs(flavour: Flavour) -> Iterator[tuple[type, type]]:
@@ -89,30 +111,34 @@ def _pairs(flavour: Flavour) -> Iterator[tuple[type, type]]:
 
 
 def _rebind(module: ModuleType, new: dict[type, type]) -> None:
-    """Rebinds every name of the module and its loaded sub-modules that means one of these classes."""
-    inside = module.__name__ + "."
-    modules = [found for name, found in list(sys.modules.items()) if name.startswith(inside)]
-    for one in (module, *modules):
-        for name, value in list(vars(one).items()):
-            if isinstance(value, type) and value in new:
-                setattr(one, name, new[value])
+    for name, value in list(vars(module).items()):
+        if isinstance(value, type) and value in new:
+            setattr(module, name, new[value])
 
 
 class _Finder(MetaPathFinder):
     """Sees the two packages being imported, and swaps them when they are."""
 
+    def __init__(self) -> None:
+        self._asking = local()
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname not in _PACKAGES:
+        # Other finders may ask around as we do; each of us answers once.
+        if fullname not in _PACKAGES or getattr(self._asking, "now", False):
             return None
-        for finder in sys.meta_path:
-            find = getattr(finder, "find_spec", None)
-            spec: ModuleSpec | None = None if finder is self or find is None else find(fullname, path, target)
-            if spec is not None:
-                if spec.loader is not None:
-                    spec.loader = _Swapping(spec.loader)
-                return spec
+        self._asking.now = True
+        try:
+            for finder in list(sys.meta_path):
+                find = getattr(finder, "find_spec", None)
+                spec: ModuleSpec | None = None if find is None else find(fullname, path, target)
+                if spec is not None:
+                    if spec.loader is not None:
+                        spec.loader = _Swapping(spec.loader)
+                    return spec
+        finally:
+            self._asking.now = False
         return None
 
 
@@ -132,9 +158,7 @@ class _Swapping(Loader):
         if getattr(module, "__loader__", None) is self:
             module.__loader__ = self._loader
         self._loader.exec_module(module)
-        with _LOCK:
-            if _FINDER in sys.meta_path:
-                _swap(sys.modules.get(module.__name__, module))
+        _swap(sys.modules.get(module.__name__, module))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)

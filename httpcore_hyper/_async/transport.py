@@ -156,7 +156,7 @@ def build_transport(httpx: ModuleType, flavour: Flavour) -> Any:
         stream=stream,
     )
     body = {
-        "__module__": "httpcore_hyper",
+        "__module__": "httpcore_hyper" if httpx.__name__ == "httpx" else f"httpcore_hyper.{httpx.__name__}",
         "__qualname__": name,
         "__doc__": AsyncEngineTransport.__doc__,
         "_flavour": flavour,

@@ -73,7 +73,7 @@ def _join(ours: Any, theirs: type) -> Any:
 def _pool(flavour: Flavour, classes: Classes, name: str, before: type) -> type:
     original = flavour.originals[name]
     body = {
-        "__module__": "httpcore_hyper",
+        "__module__": flavour.public_module,
         "__qualname__": name,
         "__doc__": f"{flavour.module.__name__}'s class of the same name, served by the Rust engine.",
         "_flavour": flavour,
