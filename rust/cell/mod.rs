@@ -5,6 +5,8 @@
 //! closed. Nothing of Python is known here; a finished part is announced to a `Listener` as plain data.
 
 mod progress;
+#[cfg(test)]
+mod tests;
 
 use std::pin::Pin;
 use std::sync::Arc;
