@@ -2,6 +2,9 @@
 //!
 //! Nothing here knows what is being waited for: the exchange names the timeout that fired.
 
+#[cfg(test)]
+mod tests;
+
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};

@@ -6,6 +6,8 @@
 
 mod operation;
 mod progress;
+#[cfg(test)]
+mod tests;
 
 use std::pin::Pin;
 use std::sync::Arc;
