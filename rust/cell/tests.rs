@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{ExchangeCell, Failure, Listener, Part, Want};
+use super::{ExchangeCell, Failure, Listener, Part, Source, Want};
 use crate::connect::{Connector, SocketOption, SocketOptionValue};
 use crate::connection::RequestHead;
 use crate::error::Kind;
@@ -78,6 +78,7 @@ impl House {
             pool: Pool::new(limits),
             connector: Arc::new(connector),
             runtime: runtime.handle().clone(),
+            views: Arc::default(),
         });
         Self { engine, runtime }
     }
@@ -127,7 +128,7 @@ impl House {
         body: RequestBody,
     ) -> Arc<ExchangeCell> {
         let request = request(port, headers, body, Timeouts::default());
-        ExchangeCell::start(Arc::clone(&self.engine), request)
+        ExchangeCell::start(Arc::clone(&self.engine), request, false)
     }
 
     /// Waits on this thread; a hanging test fails.
@@ -245,7 +246,7 @@ fn assert_closed<T: std::fmt::Debug>(result: Result<T, Failure>) {
 struct Announcements(Sender<usize>);
 
 impl Listener for Announcements {
-    fn announce(&self, _cell: Arc<ExchangeCell>, key: usize) {
+    fn announce(&self, _source: Arc<dyn Source>, key: usize) {
         // The test may have seen enough.
         let _ = self.0.send(key);
     }
