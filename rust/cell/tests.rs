@@ -565,7 +565,7 @@ fn a_read_timeout_ends_the_exchange() {
         ..Timeouts::default()
     };
     let request = request(port, &[], RequestBody::Whole(Bytes::new()), timeouts);
-    let cell = ExchangeCell::start(Arc::clone(&house.engine), request);
+    let cell = ExchangeCell::start(Arc::clone(&house.engine), request, false);
     house.sent(&cell);
     let before = Instant::now();
     assert_error(house.part(&cell, Want::Head), Kind::ReadTimeout);
