@@ -69,6 +69,15 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def neighbours(session: nox.Session) -> None:
+    """Libraries that stand on httpx, httpx2 or httpcore, against local servers; none may be missing."""
+    install(session, "httpx", "trio")
+    session.install(*TESTS, "-r", "tests/neighbours/requirements.txt")
+    environment = {"HTTPCORE_HYPER_NEIGHBOURS": "all"}
+    session.run("pytest", "tests/neighbours", *session.posargs, env=environment)
+
+
+@nox.session
 def upstream(session: nox.Session) -> None:
     """The suites of httpcore, httpx and others over our pools. `nox -s upstream -- httpcore` selects."""
     install(session, "httpx", "trio")
