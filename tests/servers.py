@@ -12,6 +12,7 @@ import os
 import select
 import shutil
 import socket
+import ssl
 import struct
 import tempfile
 import threading
@@ -27,6 +28,8 @@ RECEIVE_SIZE = 65536
 KEPT_BYTES = 1 << 20
 # SO_LINGER on with zero seconds: the only reliable way to end a connection by RST.
 LINGER_RST = struct.pack("ii", 1, 0)
+# The first byte of a TLS connection: the type of its first record.
+TLS_HANDSHAKE = b"\x16"
 # A thread that outlives this after every socket was shut down is a bug of the server itself.
 JOIN_DEADLINE = 10.0
 
@@ -55,6 +58,8 @@ DROP = Step("drop")
 RST = Step("rst")
 # Serve the routes until the peer ends the connection.
 SERVE = Step("serve")
+# Answer the TLS handshake that comes next; the script goes on inside.
+START_TLS = Step("start_tls")
 
 
 def send(data: bytes) -> Step:
@@ -79,6 +84,11 @@ def wait(event: threading.Event) -> Step:
 def sip(size: int, gap: float, total: int) -> Step:
     """Read slowly: about `size` bytes, then a gap, until `total` bytes have come."""
     return Step("sip", (size, gap, total))
+
+
+def call(play: Callable[[Connection], object]) -> Step:
+    """Have a function play the server's part, with the connection's own verbs."""
+    return Step("call", (play,))
 
 
 def pause(seconds: float) -> Step:
@@ -122,6 +132,8 @@ class Connection:
 
     def run(self) -> None:
         try:
+            if self.server.tls is not None and self._peer_speaks_tls():
+                self._start_tls()
             for stage, step in enumerate(self.script):
                 self._record(stage=stage)
                 getattr(self, "_" + step.verb)(*step.args)
@@ -143,6 +155,24 @@ class Connection:
     def _end(self, how: str) -> None:
         if self.ended is None and not self.server.closing.is_set():
             self._record(ended=how, ended_at=time.monotonic())
+
+    def _peer_speaks_tls(self) -> bool:
+        """Plain requests may come to the same address: one Unix socket stands for every origin."""
+        try:
+            return self.sock.recv(1, socket.MSG_PEEK) == TLS_HANDSHAKE
+        except OSError:
+            return False
+
+    def _start_tls(self) -> None:
+        assert self.server.tls is not None, "the script speaks TLS, but the server has no certificate"
+        try:
+            self.sock = self.server.tls.wrap_socket(self.sock, server_side=True)
+        except OSError:
+            self._end("rst")
+            raise _Ended from None
+
+    def _call(self, play: Callable[[Connection], object]) -> None:
+        play(self)
 
     def _take(self, size: int = RECEIVE_SIZE) -> bytes:
         """At least one byte from the peer, or the end of the script."""
@@ -270,8 +300,10 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         app: Callable[[Request], Iterable[tuple[str, tuple[Any, ...]]]] = routes.respond,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.app = app
+        self.tls = tls
         self.scripts = list(scripts)
         self.connections: list[Connection] = []
         self.requests: list[Request] = []
