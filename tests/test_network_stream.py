@@ -104,6 +104,30 @@ def test_the_chain_of_a_connection(door: str, engine: str) -> None:
 
 
 @all_doors
+@pytest.mark.httpcore_differs("uvloop's socket cannot be shut down")
+def test_the_private_lists(door: str, engine: str) -> None:
+    """`_connections` and `_requests[i].connection` lead to the socket as well; both follow the pool."""
+
+    async def scenario(door: Door) -> None:
+        with Server([[RECEIVE, STALL]]) as server:
+            pool = door.pool(max_connections=1)
+            assert (pool.raw._connections, pool.raw._requests) == ([], [])
+            tasks = [door.start(pool.request("GET", server.url())) for _ in range(2)]
+            assert await door.until(lambda: server.requests and len(pool.raw._requests) == 2)
+            served, queued = pool.raw._requests
+            assert (served.is_queued(), queued.is_queued()) == (False, True)
+            assert pool.raw._connections == [served.connection] == pool.raw.connections
+            stream = served.connection._connection._network_stream
+            stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+            outcomes = [await task.settled() for task in tasks]
+            # One was aborted, and the other had its turn then.
+            assert sorted(task.error is None for task in outcomes) == [False, True]
+            assert pool.raw._requests == []
+
+    through(door, engine, scenario)
+
+
+@all_doors
 def test_upgrade(door: str, engine: str) -> None:
     """After a 101 the stream is the new protocol's, leading bytes first; the slot is held until close."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 else:
     _Base = object  # the flavour's own class comes behind this one
 
-__all__ = ["AsyncHTTP11Connection", "AsyncHTTPConnection"]
+__all__ = ["AsyncHTTP11Connection", "AsyncHTTPConnection", "AsyncRequestView"]
 
 
 class AsyncHTTPConnection(_Base):
@@ -83,3 +83,15 @@ class AsyncHTTP11Connection:
 
     def __init__(self, stream: AsyncNetworkStream) -> None:
         self._network_stream = stream
+
+
+class AsyncRequestView:
+    """A request that the pool is serving or has queued."""
+
+    def __init__(self, connection: AsyncHTTPConnection | None) -> None:
+        self.connection = connection
+        """The connection that it was assigned, `None` while it is queued."""
+
+    def is_queued(self) -> bool:
+        """Whether it waits for a connection."""
+        return self.connection is None

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from .. import _rust
 from .._flavour import Flavour, whole_body
-from .connection import AsyncHTTPConnection
+from .connection import AsyncHTTPConnection, AsyncRequestView
 from .response_stream import AsyncResponseStream
 from .tracing import send_traced
 
@@ -49,6 +49,8 @@ class AsyncEnginePool(_Pool):
     _native: _rust.AsyncPool | None = None
     _delegated: str | None = None
     _views: WeakValueDictionary[int, AsyncHTTPConnection] | None = None
+    _uses_lists: bool = False
+    """httpcore's own code has served something here: `_connections` and `_requests` are its lists."""
 
     @property
     def delegated(self) -> str | None:
@@ -60,6 +62,7 @@ class AsyncEnginePool(_Pool):
             self._delegated = self._reason_to_delegate()
             if self._delegated is not None:
                 logger.debug("%s runs on httpcore's engine: %s", type(self).__name__, self._delegated)
+                self._uses_lists = True
                 if self._native is not None:
                     self._native.retire()
         return self._delegated
@@ -89,6 +92,7 @@ class AsyncEnginePool(_Pool):
         if scheme in _SCHEMES:
             return False
         logger.debug("A request runs on httpcore's engine: its scheme is %r", scheme)
+        self._uses_lists = True
         return True
 
     def _is_traced(self, extensions: Mapping[str, Any]) -> bool:
@@ -171,7 +175,8 @@ class AsyncEnginePool(_Pool):
             await self._log_closing()
             self._native.close()
         self._delegated = None
-        await super().aclose()
+        if self._uses_lists:
+            await super().aclose()
 
     async def _log_closing(self) -> None:
         log = self._flavour.connection_logger
@@ -184,9 +189,12 @@ class AsyncEnginePool(_Pool):
 
     @property
     def connections(self) -> list[Any]:
-        """The connections, in the order they were made."""
+        """The connections, in the order they were made: views of the engine's, then httpcore's own."""
+        return [*self._viewed(), *self._list("_connections")]
+
+    def _viewed(self) -> list[AsyncHTTPConnection]:
         if self._native is None:
-            return super().connections
+            return []
         if self._views is None:
             self._views = WeakValueDictionary()
         views = []
@@ -196,15 +204,43 @@ class AsyncEnginePool(_Pool):
                 view = self._classes.connection(self._classes, self._native, description)
                 self._views[description[0]] = view
             views.append(view)
-        return [*views, *super().connections]
+        return views
+
+    def _list(self, name: str) -> list[Any]:
+        """One of httpcore's own two lists, which its constructor makes."""
+        return cast(list[Any], self.__dict__.setdefault(name, []))
+
+    # Tools find a request's socket through these two, to shut it down. Changing what they give has no
+    # effect, but on the lists that httpcore's own code works with.
+    if not TYPE_CHECKING:
+
+        @property
+        def _connections(self) -> list[Any]:
+            return self._list("_connections") if self._uses_lists else self._viewed()
+
+        @_connections.setter
+        def _connections(self, value: list[Any]) -> None:
+            self.__dict__["_connections"] = value
+
+        @property
+        def _requests(self) -> list[Any]:
+            if self._uses_lists or self._native is None:
+                return self._list("_requests")
+            _, queued, _, _ = self._native.counts()
+            active = [AsyncRequestView(view) for view in self._viewed() if not view.is_idle()]
+            return [*active, *(AsyncRequestView(None) for _ in range(queued))]
+
+        @_requests.setter
+        def _requests(self, value: list[Any]) -> None:
+            self.__dict__["_requests"] = value
 
     def __repr__(self) -> str:
         active, queued, in_use, idle = self._native.counts() if self._native else (0, 0, 0, 0)
         # httpcore's lists hold the requests that it serves itself.
-        for request in self._requests:
+        for request in self._list("_requests"):
             queued += request.is_queued()
             active += not request.is_queued()
-        for connection in self._connections:
+        for connection in self._list("_connections"):
             idle += connection.is_idle()
             in_use += not connection.is_idle()
         return (

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:
     _Base = object  # the flavour's own class comes behind this one
 
-__all__ = ["HTTP11Connection", "HTTPConnection"]
+__all__ = ["HTTP11Connection", "HTTPConnection", "RequestView"]
 
 
 class HTTPConnection(_Base):
@@ -84,3 +84,15 @@ class HTTP11Connection:
 
     def __init__(self, stream: NetworkStream) -> None:
         self._network_stream = stream
+
+
+class RequestView:
+    """A request that the pool is serving or has queued."""
+
+    def __init__(self, connection: HTTPConnection | None) -> None:
+        self.connection = connection
+        """The connection that it was assigned, `None` while it is queued."""
+
+    def is_queued(self) -> bool:
+        """Whether it waits for a connection."""
+        return self.connection is None

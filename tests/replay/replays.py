@@ -91,7 +91,7 @@ class Replay:
 def uses_of(function: str, parameters: dict[str, Any]) -> set[str]:
     """What a replay needs with these parameters."""
     uses = set(entry_of(function)["uses"])
-    if parameters.get("scheme") == "http":
+    if parameters.get("scheme") in {"http", "ws"}:
         # Which version a connection speaks is agreed upon in the TLS handshake.
         uses -= {"tls", "http2"}
     if parameters.get("traced") is False:

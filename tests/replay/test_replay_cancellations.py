@@ -46,7 +46,9 @@ def test_a_cancel_while_reading_closes_the_connection(replay: Replay, way: str) 
         with house(scripts=[[RECEIVE, send(HELLO_HEAD + b"Hello"), STALL]]) as server:
             pool = pool_into(server, door)
             task = door.start(pool.request("GET", "http://example.com"), way)
-            assert await door.until(lambda: server.connections and server.connections[0].finished or server.requests)
+            assert await door.until(
+                lambda: (server.connections and server.connections[0].finished) or server.requests
+            )
             task.cancel()
             await task.settled()
             assert pool.raw.connections == []
