@@ -22,6 +22,7 @@ TESTS = [
     "httpx",
     "httpcore[http2,socks]",
     "trio",
+    "trustme",
     "anyio",
     "uvloop",
     "tomli; python_version < '3.11'",

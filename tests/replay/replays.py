@@ -101,7 +101,7 @@ def uses_of(function: str, parameters: dict[str, Any]) -> set[str]:
 
 def house(**options: Any) -> Server:
     """A server for `example.com` and every other origin: on a Unix socket, with and without TLS."""
-    return Server(unix=True, tls=server_context(), **{"app": hello, **options})
+    return Server(unix=True, **{"app": hello, "tls": server_context(), **options})
 
 
 def pool_into(server: Server, door: Door, **options: Any) -> Pool:

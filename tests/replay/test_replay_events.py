@@ -113,7 +113,9 @@ def extensions(events: Events, traced: bool) -> dict[str, Any]:
 @with_and_without_tls
 def test_a_connection_that_does_not_speak_http_is_dropped(replay: Replay, scheme: str, traced: bool) -> None:
     async def scenario(door: Door) -> None:
-        with Server([[RECEIVE, send(b"Wait, this isn't valid HTTP!"), CLOSE]], tls=server_context()) as server:
+        with Server(
+            [[RECEIVE, send(b"Wait, this isn't valid HTTP!"), CLOSE]], tls=server_context()
+        ) as server:
             events = Events(door)
             pool = door.pool(ssl_context=client_context())
             with pytest.raises(httpcore.RemoteProtocolError):
