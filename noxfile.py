@@ -23,6 +23,7 @@ TESTS = [
     "httpcore[http2,socks]",
     "httpx2; python_version >= '3.11'",
     "trio",
+    "trustme",
     "anyio",
     "uvloop",
     "tomli; python_version < '3.11'",

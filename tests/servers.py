@@ -87,7 +87,7 @@ def sip(size: int, gap: float, total: int) -> Step:
 
 
 def call(play: Callable[[Connection], object]) -> Step:
-    """Have a function play the server's part, with the connection's own verbs."""
+    """Have a function play the server's part on `connection.sock`, until it returns or the peer has gone."""
     return Step("call", (play,))
 
 
@@ -172,7 +172,11 @@ class Connection:
             raise _Ended from None
 
     def _call(self, play: Callable[[Connection], object]) -> None:
-        play(self)
+        try:
+            play(self)
+        except OSError:
+            self._end("rst")
+            raise _Ended from None
 
     def _take(self, size: int = RECEIVE_SIZE) -> bytes:
         """At least one byte from the peer, or the end of the script."""

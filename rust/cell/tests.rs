@@ -363,6 +363,33 @@ fn a_part_is_for_the_key_that_waits_for_it() {
 }
 
 #[test]
+fn a_part_is_announced_once_whatever_comes_after_it() {
+    let house = House::new();
+    let (go_on, told) = oneshot::channel();
+    let (port, server) = house.serve(|mut peer| async move {
+        peer.head().await.expect("a request comes");
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+            .await;
+        told.await.expect("the test goes on");
+        peer.send(b"def").await;
+        peer.0.shutdown().await.expect("it is open");
+        peer.gone().await;
+    });
+    let cell = house.start(port);
+    let (listener, keys) = listener();
+    cell.spawn();
+    cell.listen(Want::Head, listener, 5);
+    assert_eq!(keys.recv_timeout(HANGS), Ok(5));
+    go_on.send(()).expect("the server waits");
+    // The client has closed its socket: the runtime has seen all of the rest, and its early end.
+    house.join(server);
+    assert!(keys.try_recv().is_err(), "it was announced before");
+    let (_, come, ended) = head(cell.take_announced(5).expect("it is here"));
+    assert_eq!((&come[..], ended), (&b"abcdef"[..], false));
+    assert_error(announced(&cell, Want::Body), Kind::RemoteProtocol);
+}
+
+#[test]
 fn a_body_is_pushed_chunk_by_chunk() {
     const FRAMED: &[u8] = b"5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n";
     let house = House::new();
