@@ -29,7 +29,7 @@ def test_default_pool_is_served_by_the_engine(server: Server) -> None:
     with httpcore_hyper.ConnectionPool() as pool:
         assert pool.request("GET", server.url()).status == 200
         assert pool.delegated is None
-        assert pool._connections == []
+        assert pool.__dict__["_connections"] == []
 
 
 def test_network_backend_is_obeyed(server: Server) -> None:
