@@ -61,7 +61,8 @@ def test_requests(door: str, engine: str, wrong: str) -> None:
                 return await attempt(door, server, {}, REFUSED[wrong])
 
             outcomes.append(run(DOORS[door](one), scenario))
-            assert server.accepted == 0
+            # httpcore looks at some of them when it has connected.
+            assert one == "httpcore" or server.accepted == 0
     assert isinstance(outcomes[0], type), "httpcore takes this value"
     assert outcomes[1] is outcomes[0]
 
