@@ -258,6 +258,22 @@ class TrioDoor(Door):
 DOORS: dict[str, type[Door]] = {door.name: door for door in (SyncDoor, AsyncioDoor, UvloopDoor, TrioDoor)}
 
 
+# `Pool.counts` of a pool that holds nothing.
+EMPTY = "0 active, 0 queued | 0 active, 0 idle"
+
+
+def through(name: str, engine: str, scenario: Callable[..., Coroutine[Any, Any, Any]]) -> Any:
+    """Run the scenario on the door of that name; nothing foreign may have come out, no other engine have
+    served, and nothing be left."""
+    door = DOORS[name](engine)
+    value = run(door, scenario)
+    assert not door.foreign
+    for pool in door.pools:
+        assert pool.delegated is None
+        assert pool.counts == EMPTY
+    return value
+
+
 def run(door: Door, scenario: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
     """Run `scenario(door, *args)` to its end on the door's own loop, and close its pools."""
 

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import httpcore
 import pytest
-from doors import ALL_DOORS, ASYNC_DOORS, DOORS, SYNC, Door, run
+from doors import ALL_DOORS, ASYNC_DOORS, DOORS, EMPTY, SYNC, Door, through
 from pools import Pool, Stream, settle
 from servers import CLOSE, HALF_CLOSE, RECEIVE, RECEIVE_HEAD, STALL, Server, send, wait
 
-EMPTY = "0 active, 0 queued | 0 active, 0 idle"
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
 TUNNEL = b"HTTP/1.1 200 Connection established\r\n\r\n"
 UPGRADE = {"Connection": "upgrade", "Upgrade": "echo"}
 all_doors = pytest.mark.parametrize("door", ALL_DOORS)
-
-
-def through(door: str, engine: str, scenario: Callable[..., Any]) -> None:
-    way = DOORS[door](engine)
-    run(way, scenario)
-    assert not way.foreign
-    for pool in way.pools:
-        assert pool.delegated is None
-        assert pool.counts == EMPTY
 
 
 def closes(stream: Any) -> Any:

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import httpcore
 import pytest
-from doors import ALL_DOORS, DOORS, Door, run
+from doors import ALL_DOORS, EMPTY, Door, through
 from routes import response
 from servers import FIN, RECEIVE, STALL, Server, send
 
-EMPTY = "0 active, 0 queued | 0 active, 0 idle"
 pytestmark = pytest.mark.parametrize("door", ALL_DOORS)
-
-
-def through(door: str, engine: str, scenario) -> None:
-    """Run the scenario on the door; nothing foreign may have come out, and no other engine have served."""
-    way = DOORS[door](engine)
-    run(way, scenario)
-    assert not way.foreign
-    for pool in way.pools:
-        assert pool.delegated is None
-        assert pool.counts == EMPTY
 
 
 @pytest.mark.httpcore_differs("wakes every waiter, and the fastest gets the connection")

@@ -6,30 +6,19 @@ import contextlib
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpcore
 import pytest
-from doors import ALL_DOORS, DOORS, Door, Own, run
+from doors import ALL_DOORS, DOORS, Door, Own, run, through
+from engines import HTTPCORE
 from routes import response
 from servers import CLOSE, RECEIVE, RECEIVE_HEAD, RST, STALL, Server, send
 
 pytestmark = pytest.mark.parametrize("door", ALL_DOORS)
-HTTP, HYPER = "httpcore", "hyper"
-EMPTY = "0 active, 0 queued | 0 active, 0 idle"
 
 Events = list[tuple[str, dict[str, Any]]]
-
-
-def through(door: str, engine: str, scenario: Callable[..., Any]) -> Any:
-    way = DOORS[door](engine)
-    value = run(way, scenario)
-    assert not way.foreign
-    for pool in way.pools:
-        assert pool.delegated is None
-        assert pool.counts == EMPTY
-    return value
 
 
 def recorder(door: Door, events: Events) -> dict[str, Any]:
@@ -106,7 +95,7 @@ def test_events_are_httpcores(
         return await attempt(door, scripts, options, **request, timeout=timeout)
 
     ours = story(through(door, engine, scenario))
-    reference = run(DOORS[door](HTTP), scenario)
+    reference = run(DOORS[door](HTTPCORE), scenario)
     assert ours == story(reference)
     assert ours
 
@@ -221,14 +210,8 @@ def test_the_wrong_kind_of_callback_is_refused(door: str, engine: str) -> None:
                 await pool.request("GET", server.url(), extensions={"trace": wrong})
 
     # The coroutine that the sync door refuses is never awaited; Python says so.
-    with pytest.warns(RuntimeWarning) if door == "sync" else _nothing():
+    with pytest.warns(RuntimeWarning) if door == "sync" else contextlib.nullcontext():
         through(door, engine, scenario)
-
-
-def _nothing() -> Any:
-    import contextlib  # noqa: PLC0415 - a word in one expression
-
-    return contextlib.nullcontext()
 
 
 def test_a_callback_may_use_the_pool(door: str, engine: str) -> None:
@@ -280,7 +263,7 @@ def test_loggers_tell_the_same(door: str, engine: str, caplog: pytest.LogCapture
         ]
 
     ours = records(engine)
-    assert ours == records(HTTP)
+    assert ours == records(HTTPCORE)
     assert ours
 
 

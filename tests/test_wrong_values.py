@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from doors import ASYNCIO, DOORS, SYNC, TRIO, Door, run
+from doors import ASYNCIO, DOORS, EMPTY, SYNC, TRIO, Door, run
 from pools import Pool
 from servers import Server
 
 DOOR = pytest.mark.parametrize("door", [SYNC, ASYNCIO, TRIO])
-EMPTY = "0 active, 0 queued | 0 active, 0 idle"
 # A wrong value is the caller's own mistake: these are not httpcore's classes, and need not be.
 MISTAKES = (TypeError, ValueError, AttributeError, OverflowError, AssertionError)
 

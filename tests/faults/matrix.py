@@ -16,7 +16,7 @@ from typing import Any
 
 import httpcore
 import sockets
-from doors import Door, Task
+from doors import EMPTY, Door, Task
 from pools import Pool, Reply
 from servers import Script, Server
 
@@ -32,7 +32,6 @@ PT, UP = httpcore.PoolTimeout, httpcore.UnsupportedProtocol
 # What is left in the pool afterwards. P0: nothing, the next request opens a connection. P1: one idle
 # connection, the next request reuses it. PX: nothing that is used again. LEFT: not specified.
 P0, P1, PX, LEFT = "P0", "P1", "PX", "LEFT"
-EMPTY = "0 active, 0 queued | 0 active, 0 idle"
 ONE_IDLE = "0 active, 0 queued | 0 active, 1 idle"
 
 FULL_SIZE = os.environ.get("HTTPCORE_HYPER_TESTS") == "full"
