@@ -13,6 +13,7 @@ from . import _rust
 from ._async.flavoured import build as _build_async
 from ._flavour import HTTPCORE
 from ._install import install, uninstall
+from ._optional import load
 from ._sync.flavoured import build as _build_sync
 
 if TYPE_CHECKING:
@@ -68,12 +69,7 @@ _TRANSPORTS = {"AsyncHTTPTransport": "._async.transport", "HTTPTransport": "._sy
 def __getattr__(name: str) -> Any:
     if name not in _TRANSPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        httpx = import_module("httpx")
-    except ModuleNotFoundError as error:
-        if error.name != "httpx":
-            raise
-        raise ImportError(f"{name} needs httpx: pip install 'httpcore-hyper[httpx]'", name="httpx") from None
+    httpx = load("httpx", for_name=name, extra="httpx")
     made = import_module(_TRANSPORTS[name], __name__).build_transport(httpx, HTTPCORE)
     # Kept, so that the name is one class for ever.
     return globals().setdefault(name, made)

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpcore
 
-__all__ = ["HTTPCORE", "POOLS", "Flavour", "Replacement", "delays", "whole_body"]
+__all__ = ["HTTPCORE", "POOLS", "Flavour", "Replacement", "delays", "public_module", "whole_body"]
 
 # The classes that have a counterpart here, under httpcore's names.
 POOLS = (
@@ -27,6 +27,11 @@ POOLS = (
     *("AsyncConnectionPool", "AsyncHTTPProxy", "AsyncSOCKSProxy"),
 )
 _OPENERS = ("connect_tcp", "connect_unix_socket")
+
+
+def public_module(package: str) -> str:
+    """Where the classes over a package are imported from."""
+    return "httpcore_hyper" if package in ("httpcore", "httpx") else f"httpcore_hyper.{package}"
 
 
 class Replacement(ABCMeta):
@@ -65,7 +70,7 @@ class Flavour:
         """The six pool classes, by name: the module's own ones, also while ours stand in for them."""
         self.installed = False
         """Whether ours do."""
-        self.public_module = "httpcore_hyper" if package == "httpcore" else f"httpcore_hyper.{package}"
+        self.public_module = public_module(package)
         """Where the classes that are built on it are imported from."""
         self.built: dict[str, Any] = {}
         """What the doors have built on this flavour."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ._async.flavoured import build as _build_async
 from ._flavour import Flavour
+from ._optional import load
 from ._sync.flavoured import build as _build_sync
 
 if TYPE_CHECKING:
@@ -19,14 +19,7 @@ if TYPE_CHECKING:
         SOCKSProxy,
     )
 else:
-    try:
-        _module = import_module("httpcore2")
-    except ModuleNotFoundError as error:
-        if error.name != "httpcore2":
-            raise
-        _words = "httpcore_hyper.httpcore2 needs httpcore2: pip install 'httpcore-hyper[httpx2]'"
-        raise ImportError(_words, name="httpcore2") from None
-    FLAVOUR = Flavour.of(_module)
+    FLAVOUR = Flavour.of(load("httpcore2", for_name=__name__, extra="httpx2"))
     globals().update(_build_sync(FLAVOUR).pools)
     globals().update(_build_async(FLAVOUR).pools)
 

@@ -54,10 +54,7 @@ async def send_traced(
             )
         extensions["network_stream"] = pool._classes.network_stream(exchange.network_stream())
         stream = AsyncTracedStream(exchange, first, ended, pool, request)
-        response: httpcore.Response = flavour.module.Response(
-            status=status, headers=headers, content=stream, extensions=extensions
-        )
-        return response
+        return pool._classes.response(status=status, headers=headers, content=stream, extensions=extensions)
     except BaseException:
         with flavour.AsyncShieldCancellation():
             async with flavour.Trace("response_closed", logger, request):

@@ -86,15 +86,9 @@ class EnginePool(_Pool):
         patched = self._flavour.patched()
         return None if patched is None else f"{patched} has been patched"
 
-    def _is_delegated(self, scheme: bytes) -> bool:
-        """Whether httpcore's own code serves a request: its pool's, or this one's alone."""
-        if self.delegated is not None:
-            return True
-        if scheme in _SCHEMES:
-            return False
-        logger.debug("A request runs on httpcore's engine: its scheme is %r", scheme)
-        self._uses_lists = True
-        return True
+    def _serves(self, scheme: bytes) -> bool:
+        """Whether the engine serves a request, and not httpcore's own code."""
+        return scheme in _SCHEMES and self.delegated is None
 
     def _is_traced(self, extensions: Mapping[str, Any]) -> bool:
         """Whether somebody listens to a request's events."""
@@ -106,7 +100,11 @@ class EnginePool(_Pool):
 
     def handle_request(self, request: httpcore.Request) -> httpcore.Response:
         """Sends a request and returns its response, whose body has yet to be read and closed."""
-        if self._is_delegated(request.url.scheme):
+        scheme = request.url.scheme
+        if not self._serves(scheme):
+            if self.delegated is None:
+                logger.debug("A request runs on httpcore's engine: its scheme is %r", scheme)
+                self._uses_lists = True
             return super().handle_request(request)
 
         traced = self._is_traced(request.extensions)

@@ -55,10 +55,7 @@ def send_traced(
             )
         extensions["network_stream"] = pool._classes.network_stream(exchange.network_stream())
         stream = TracedStream(exchange, first, ended, pool, request)
-        response: httpcore.Response = flavour.module.Response(
-            status=status, headers=headers, content=stream, extensions=extensions
-        )
-        return response
+        return pool._classes.response(status=status, headers=headers, content=stream, extensions=extensions)
     except BaseException:
         with flavour.ShieldCancellation():
             with flavour.Trace("response_closed", logger, request):

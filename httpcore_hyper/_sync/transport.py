@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .. import _rust
-from .._flavour import Flavour, Replacement, whole_body
+from .._flavour import Flavour, Replacement, public_module, whole_body
 from .connection_pool import EnginePool
 from .flavoured import build
 from .response_stream import ResponseStream
@@ -121,7 +121,7 @@ class EngineTransport(_Base):
             and "target" not in extensions
             and request.method.isascii()
             and not pool._is_traced(extensions)
-            and not pool._is_delegated(request.url.raw_scheme)
+            and pool._serves(request.url.raw_scheme)
         )
 
 
@@ -157,7 +157,7 @@ def build_transport(httpx: ModuleType, flavour: Flavour) -> Any:
         stream=stream,
     )
     body = {
-        "__module__": "httpcore_hyper" if httpx.__name__ == "httpx" else f"httpcore_hyper.{httpx.__name__}",
+        "__module__": public_module(httpx.__name__),
         "__qualname__": name,
         "__doc__": EngineTransport.__doc__,
         "_flavour": flavour,

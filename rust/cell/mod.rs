@@ -246,14 +246,12 @@ impl ExchangeCell {
         }
     }
 
-    /// The connection's socket, once it is open and until the exchange is closed.
-    pub fn view(&self) -> Option<SocketView> {
-        self.progress.lock().exchange.as_ref()?.view()
-    }
-
-    /// The byte stream that the connection has become with the response, until the exchange is closed.
-    pub fn upgraded(&self) -> Option<Arc<Upgraded<Stream>>> {
-        self.progress.lock().exchange.as_ref()?.upgraded()
+    /// The connection's socket, and the byte stream that the connection has become with the response, if it
+    /// has. `None` before the connection is open and after the exchange is closed.
+    pub fn network(&self) -> Option<(SocketView, Option<Arc<Upgraded<Stream>>>)> {
+        let progress = self.progress.lock();
+        let exchange = progress.exchange.as_ref()?;
+        Some((exchange.view()?, exchange.upgraded()))
     }
 
     /// Where its timers belong to.

@@ -32,7 +32,8 @@ pub enum Task {
 ///
 /// # Drop
 ///
-/// The caller's handle calls [`Operation::close`]: the driving task holds a reference as well.
+/// The last reference drops it. A caller who goes does not count on that and calls [`Operation::close`]: the
+/// driving task holds a reference as well.
 pub struct Operation {
     stream: Arc<Upgraded<Stream>>,
     runtime: Handle,

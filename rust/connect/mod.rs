@@ -1,8 +1,9 @@
 //! Connect: from an origin to a connected stream.
 //!
 //! `resolve` turns a host into addresses, `race` tries them (happy eyeballs), `socket` opens one of them,
-//! `stream` is what comes out, `view` a look at it from outside, `lull` keeps it awake in a fast download. Here are the rules over all of it:
-//! what is tried how often, and for how long. Everything runs in the caller's own future: dropping it closes every socket at once.
+//! `stream` is what comes out, `view` a look at it from outside, `lull` keeps it awake in a fast download.
+//! Here are the rules over all of it: what is tried how often, and for how long. Everything runs in the
+//! caller's own future: dropping it closes every socket at once.
 
 mod lull;
 mod race;

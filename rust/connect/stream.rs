@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::runtime::Handle;
 
 use super::lull::Lull;
-use super::view::{Address, Connected, SocketView, address, is_readable};
+use super::view::{Connected, SocketView, is_readable};
 use crate::connection::NetworkStream;
 
 /// A write to a closed peer is an error, never a signal: a program may have given SIGPIPE its default back.
@@ -95,24 +95,6 @@ impl Stream {
         }
     }
 
-    /// The peer's end.
-    ///
-    /// # Errors
-    ///
-    /// The socket is not connected any more.
-    pub fn peer_addr(&self) -> io::Result<Address> {
-        self.socket().peer_addr().map(address)
-    }
-
-    /// Our end.
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockname`.
-    pub fn local_addr(&self) -> io::Result<Address> {
-        self.socket().local_addr().map(address)
-    }
-
     /// Tries a write, and waits for room after one that found none.
     fn poll_write_with(
         &mut self,
@@ -157,9 +139,9 @@ impl Stream {
 /// Registers a descriptor with the runtime whose context this is called in.
 #[allow(unsafe_code)] // tokio asks for a promise that a type cannot make
 fn register<T: AsRawFd>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
-    // SAFETY: `owner` owns its descriptor (an `OwnedFd`), or a share of it (an `Arc` around a socket): it always
-    // gives the same one, which is not closed before it is dropped. `AsyncFd` deregisters it before it drops the owner, and
-    // nothing here takes the owner out.
+    // SAFETY: `owner` owns its descriptor (an `OwnedFd`), or a share of it (an `Arc` around a socket): it
+    // always gives the same one, which is not closed before it is dropped. `AsyncFd` deregisters it before it
+    // drops the owner, and nothing here takes the owner out.
     Ok(unsafe { AsyncFd::register_with_interest(owner, interest) }?)
 }
 

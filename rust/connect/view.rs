@@ -36,6 +36,12 @@ impl Connected {
             lent: AtomicBool::new(false),
         }
     }
+
+    /// Ends the connection, whoever else holds a descriptor.
+    fn shut_down(&self) {
+        // An error means that it has ended.
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+    }
 }
 
 impl AsRawFd for Connected {
@@ -47,8 +53,7 @@ impl AsRawFd for Connected {
 impl Drop for Connected {
     fn drop(&mut self) {
         if *self.lent.get_mut() {
-            // The connection ends here, whoever else holds a descriptor. An error means that it has ended.
-            let _ = self.socket.shutdown(std::net::Shutdown::Both);
+            self.shut_down();
         }
     }
 }
@@ -105,8 +110,7 @@ impl SocketView {
     /// Ends the connection: whoever reads or writes it finds it closed.
     pub fn shut_down(&self) {
         if let Ok(connected) = self.connected() {
-            // An error means that it has ended.
-            let _ = connected.socket.shutdown(std::net::Shutdown::Both);
+            connected.shut_down();
         }
     }
 }
@@ -129,7 +133,7 @@ pub(super) fn is_readable(socket: &Socket) -> bool {
     }
 }
 
-pub(super) fn address(address: SockAddr) -> Address {
+fn address(address: SockAddr) -> Address {
     match address.as_socket() {
         Some(inet) => Address::Inet(inet),
         None => Address::Unix(address.as_pathname().map(PathBuf::from).unwrap_or_default()),

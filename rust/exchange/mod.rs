@@ -28,9 +28,9 @@ use opening::Attempts;
 
 /// One request/response pair in flight.
 ///
-/// The order of calls is `poll_acquired` and `poll_connected`, which may be left out; `poll_sent`, then for a pushed body `push` and `poll_sent` for each chunk,
-/// `finish` and `poll_sent`; `poll_head`; `poll_body` until `None`. After an error only dropping is
-/// left.
+/// The order of calls is `poll_acquired` and `poll_connected`, which may be left out; `poll_sent`, then for a
+/// pushed body `push` and `poll_sent` for each chunk, `finish` and `poll_sent`; `poll_head`; `poll_body` until
+/// `None`. After an error only dropping is left, but for `poll_connected`'s.
 ///
 /// `waiting` says since when the caller waits for this step, `None` while nobody does: the timeouts of
 /// a read run only for a caller who waits.

@@ -33,10 +33,12 @@ pub(super) struct Network {
 impl Network {
     /// The stream under an exchange.
     pub(super) fn of(cell: &ExchangeCell, exceptions: Arc<Exceptions>) -> Self {
-        let upgraded = cell.upgraded();
+        let (view, upgraded) = cell.network().unzip();
         Self {
-            view: cell.view(),
-            upgraded: upgraded.map(|stream| (stream, cell.runtime().clone())),
+            view,
+            upgraded: upgraded
+                .flatten()
+                .map(|stream| (stream, cell.runtime().clone())),
             exceptions,
             generation: generation(),
         }
