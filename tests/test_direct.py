@@ -235,7 +235,10 @@ def test_async(server: Server, direct: list[bool], backend: str) -> None:
 
 def test_a_request_that_is_not_direct_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """The transport asks who serves it, and the pool decides: one record for one request."""
-    with caplog.at_level(logging.DEBUG, "httpcore_hyper"), httpx.Client(transport=ours()) as client:
-        with pytest.raises(httpx.ConnectError):
-            client.get("https://127.0.0.1:1/")
+    with (
+        caplog.at_level(logging.DEBUG, "httpcore_hyper"),
+        httpx.Client(transport=ours()) as client,
+        pytest.raises(httpx.ConnectError),
+    ):
+        client.get("https://127.0.0.1:1/")
     assert len([record for record in caplog.records if "runs on httpcore's engine" in record.message]) == 1
