@@ -8,7 +8,7 @@ All exceptions are classes of the flavour that the pool was made for.
 from collections.abc import Awaitable, Generator, Iterable, Mapping
 from os import PathLike
 from types import ModuleType
-from typing import Any, Literal, TypeAlias, TypeVar, final
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, final
 
 from typing_extensions import Buffer
 
@@ -47,6 +47,20 @@ _SocketOption: TypeAlias = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 )
 
+class _Session(Protocol):
+    """One TLS connection; see `_ssl.Session`."""
+
+    ssl_object: Any
+
+    def turn(
+        self, received: bytes, ended: bool, outgoing: bytes
+    ) -> tuple[bytes, bytes, int, bool, bool, Exception | None]: ...
+
+class _Sessions(Protocol):
+    """Called on threads of the engine's; see `_ssl.Sessions`."""
+
+    def open(self, server_hostname: str | None, protocols: list[str]) -> _Session: ...
+
 class Moved(Exception):
     """The pool no longer serves a request and has sent nothing of it. Never leaves the pool."""
 
@@ -58,6 +72,7 @@ class AsyncPool:
         cls,
         flavour: ModuleType,
         *,
+        tls: _Sessions,
         max_connections: int,
         max_keepalive_connections: int,
         keepalive_expiry: float | None = None,
@@ -80,15 +95,17 @@ class AsyncPool:
         headers: list[tuple[bytes, bytes]],
         body: Buffer | None,
         timeout: Mapping[str, float | None] | None,
+        server_name: str | bytes | None = None,
         stepwise: bool = False,
     ) -> AsyncExchange:
         """Queues a request. Nothing is sent before its first part is asked for.
 
-        A stepwise exchange goes no further than to the part that is asked for: `acquire`, `connect`, `send`,
-        `write` and `finish`, `head`, `read`. Its write errors are raised, once, and do not end it.
+        A stepwise exchange goes no further than to the part that is asked for: `acquire`, `connect`, `secure`,
+        `send`, `write` and `finish`, `head`, `read`. Its write errors are raised, once, and do not end it.
 
         `port` is the scheme's own for `None` and 0. `body` is all of it, `None` if it is going to be
-        written chunk by chunk. `timeout` is httpcore's extension, in seconds.
+        written chunk by chunk. `timeout` is httpcore's extension, in seconds. `server_name` is
+        whom the certificate must name in place of `host`.
 
         Raises `LocalProtocolError` for a head that breaks HTTP/1.1 (h11's rules and words).
         """
@@ -121,6 +138,11 @@ class AsyncExchange:
         """The connection is open, after one attempt. Of a stepwise exchange only.
 
         Raises `ConnectTimeout` and `ConnectError`; after those it can be called again.
+        """
+    def secure(self) -> Awaitable[None]:
+        """TLS is over the connection, if its scheme asks for it. Of a stepwise exchange only.
+
+        Raises `ConnectTimeout` and `ConnectError`; after those `connect` can be called again.
         """
     def send(self) -> Awaitable[None]:
         """The head has been sent: a connection was acquired, and opened if need be.
@@ -164,6 +186,12 @@ class AsyncNetworkStream:
         """Reads up to `max_bytes`; the outcome is `None` at the end of the stream."""
     def write(self, buffer: Buffer, timeout: float | None = None) -> AsyncOperation:
         """Writes all of `buffer`; `timeout` bounds each wait for the peer."""
+    def start_tls(
+        self, sessions: _Sessions, server_name: str | bytes | None, timeout: float | None = None
+    ) -> AsyncOperation:
+        """Puts TLS over the stream, in place; `timeout` bounds the handshake."""
+    def ssl_object(self) -> Any:
+        """What the TLS session tells about itself; `None` without one."""
     def client_addr(self) -> Any:
         """As `socket.getsockname()`."""
     def server_addr(self) -> Any:
@@ -190,6 +218,7 @@ class Pool:
         cls,
         flavour: ModuleType,
         *,
+        tls: _Sessions,
         max_connections: int,
         max_keepalive_connections: int,
         keepalive_expiry: float | None = None,
@@ -209,6 +238,7 @@ class Pool:
         headers: list[tuple[bytes, bytes]],
         body: Buffer | None,
         timeout: Mapping[str, float | None] | None,
+        server_name: str | bytes | None = None,
         stepwise: bool = False,
     ) -> Exchange:
         """See `AsyncPool.exchange`."""
@@ -235,6 +265,7 @@ class Exchange:
 
     def acquire(self) -> bool: ...
     def connect(self) -> None: ...
+    def secure(self) -> None: ...
     def send(self) -> None: ...
     def write(self, chunk: Buffer) -> None: ...
     def finish(self) -> None: ...
@@ -249,6 +280,10 @@ class NetworkStream:
 
     def read(self, max_bytes: int, timeout: float | None = None) -> Operation: ...
     def write(self, buffer: Buffer, timeout: float | None = None) -> Operation: ...
+    def start_tls(
+        self, sessions: _Sessions, server_name: str | bytes | None, timeout: float | None = None
+    ) -> Operation: ...
+    def ssl_object(self) -> Any: ...
     def client_addr(self) -> Any: ...
     def server_addr(self) -> Any: ...
     def is_readable(self) -> bool: ...

@@ -7,7 +7,8 @@
 //! cell         one exchange, shared by its caller and the task that drives it
 //! exchange     one request/response pair: acquire -> send -> head -> read -> drop
 //! pool/        which request gets which connection, and when (decides, does no I/O)
-//! connect/     origin -> connected stream (TCP, Unix sockets, retries, name resolution)
+//! connect/     origin -> connected stream (TCP, Unix sockets, TLS, retries, name resolution)
+//! tls/         a TLS session over a connected stream
 //! connection/  HTTP/1.1 over a connected stream
 //! views        the sockets of a pool's connections, for those who look at them from outside
 //! request  origin  error  heap  panics  timeouts  runtime      the plain values and clocks they share
@@ -41,5 +42,7 @@ pub mod request;
 pub mod runtime;
 #[cfg(not(loom))]
 pub mod timeouts;
+#[cfg(not(loom))]
+pub mod tls;
 #[cfg(not(loom))]
 pub mod views;

@@ -21,6 +21,13 @@ pub struct Origin {
     pub port: u32,
 }
 
+impl Origin {
+    /// Whether its connections speak TLS.
+    pub fn is_secure(&self) -> bool {
+        matches!(&*self.scheme, b"https" | b"wss")
+    }
+}
+
 impl fmt::Display for Origin {
     /// `http://example.com:80`, as httpcore's `Origin.__str__`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,6 +11,8 @@ use crate::timeouts::Timeouts;
 pub struct Request {
     /// Where it goes.
     pub origin: Origin,
+    /// Whom the server's certificate must name, if not the origin's host: httpcore's `sni_hostname`.
+    pub server_name: Option<String>,
     /// The validated head, as the bytes that will be sent.
     pub head: RequestHead,
     /// What follows the head.

@@ -45,9 +45,9 @@ pub fn watch_forks() {}
 /// interpreter's own thread is the limit, and leaves the second core to it.
 const WORKERS: usize = 1;
 
-/// Threads for blocking work on one runtime. Tokio's default (512) is meant for file I/O; here only
-/// short tasks use them.
-const BLOCKING_THREADS: usize = 16;
+/// Threads for blocking work on one runtime, made when they are needed: name look-ups, which may hang for long,
+/// and turns of TLS sessions, which must not have to wait for those.
+const BLOCKING_THREADS: usize = 128;
 
 struct Shared {
     generation: u64,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import ssl
 
@@ -26,6 +27,52 @@ def server_context(*protocols: str) -> ssl.SSLContext:
     _certificate().configure_cert(context)
     if protocols:
         context.set_alpn_protocols(protocols)
+    return context
+
+
+def expired_context() -> ssl.SSLContext:
+    """A server's context whose certificate is a day too old."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    day = datetime.timedelta(days=1)
+    _authority().issue_cert(*NAMES, not_before=now - 2 * day, not_after=now - day).configure_cert(context)
+    return context
+
+
+def deep_context(depth: int) -> ssl.SSLContext:
+    """A server's context with that many authorities between its certificate and the trusted one."""
+    authority = _authority()
+    for _ in range(depth):
+        authority = authority.create_child_ca()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*NAMES).configure_cert(context)
+    return context
+
+
+def demanding_context(version: ssl.TLSVersion) -> ssl.SSLContext:
+    """A server's context that wants to see a certificate of the client's."""
+    context = server_context()
+    context.minimum_version = context.maximum_version = version
+    context.verify_mode = ssl.CERT_REQUIRED
+    _authority().configure_trust(context)
+    return context
+
+
+def identify(context: ssl.SSLContext) -> None:
+    """Gives a client's context a certificate to show."""
+    _authority().issue_cert("client@example.com").configure_cert(context)
+
+
+def stranger_context() -> ssl.SSLContext:
+    """A context that trusts nobody."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def careless_context() -> ssl.SSLContext:
+    """A context that trusts everybody."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context
 
 

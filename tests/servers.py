@@ -60,6 +60,10 @@ RST = Step("rst")
 SERVE = Step("serve")
 # Answer the TLS handshake that comes next; the script goes on inside.
 START_TLS = Step("start_tls")
+# First of a script on a server with a certificate: what follows is on the wire itself, below TLS.
+RAW = Step("raw")
+# Some bytes, whatever they are.
+HEAR = Step("take")
 
 
 def send(data: bytes) -> Step:
@@ -132,7 +136,8 @@ class Connection:
 
     def run(self) -> None:
         try:
-            if self.server.tls is not None and self._peer_speaks_tls():
+            below = self.script and self.script[0] is RAW
+            if self.server.tls is not None and not below and self._peer_speaks_tls():
                 self._start_tls()
             for stage, step in enumerate(self.script):
                 self._record(stage=stage)
@@ -170,6 +175,14 @@ class Connection:
         except OSError:
             self._end("rst")
             raise _Ended from None
+
+    def _raw(self) -> None:
+        """Nothing more to do: it is looked at before the script runs."""
+
+    @property
+    def wire(self) -> socket.socket:
+        """Another handle on what lies below TLS, for the caller to close."""
+        return socket.socket(fileno=os.dup(self.sock.fileno()))
 
     def _call(self, play: Callable[[Connection], object]) -> None:
         try:
@@ -335,7 +348,7 @@ class Server:
             self._fill_backlog()
 
     def url(self, path: str = "/", host: str | None = None) -> str:
-        return f"http://{host or self.host}:{self.port or 80}{path}"
+        return f"{'http' if self.tls is None else 'https'}://{host or self.host}:{self.port or 80}{path}"
 
     @property
     def accepted(self) -> int:

@@ -20,8 +20,8 @@ FOUND = b"HTTP/1.1 302 Found\r\nLocation: /next\r\nSet-Cookie: a=b\r\nContent-Le
 URLS = ("/", "/?a=b%20c&d", "/%E2%82%AC", "/close")
 
 
-def ours() -> httpcore_hyper.HTTPTransport:
-    return httpcore_hyper.HTTPTransport()
+def ours(**options: Any) -> httpcore_hyper.HTTPTransport:
+    return httpcore_hyper.HTTPTransport(**options)
 
 
 def theirs() -> httpx.HTTPTransport:
@@ -237,8 +237,8 @@ def test_a_request_that_is_not_direct_is_logged_once(caplog: pytest.LogCaptureFi
     """The transport asks who serves it, and the pool decides: one record for one request."""
     with (
         caplog.at_level(logging.DEBUG, "httpcore_hyper"),
-        httpx.Client(transport=ours()) as client,
+        httpx.Client(transport=ours(http2=True)) as client,
         pytest.raises(httpx.ConnectError),
     ):
-        client.get("https://127.0.0.1:1/")
+        client.get("http://127.0.0.1:1/")
     assert len([record for record in caplog.records if "runs on httpcore's engine" in record.message]) == 1

@@ -23,11 +23,12 @@ MAY_USE = {
     "runtime": set(),
     "connection": {"error"},
     "pool": {"error", "origin"},
-    "connect": {"connection", "error", "origin"},
+    "tls": {"connection"},
+    "connect": {"connection", "error", "origin", "tls"},
     "views": {"connect"},
     "request": {"connection", "origin", "timeouts"},
     "exchange": {"connect", "connection", "error", "pool", "request", "timeouts", "views"},
-    "cell": {"connect", "connection", "error", "exchange", "panics", "request", "timeouts"},
+    "cell": {"connect", "connection", "error", "exchange", "panics", "request", "timeouts", "tls"},
 }
 
 

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from .. import _rust
 from .._flavour import Flavour, whole_body
+from .._ssl import Sessions, acts_on_sockets
 from .connection import AsyncHTTPConnection, AsyncRequestView
 from .response_stream import AsyncResponseStream
 from .tracing import send_traced
@@ -30,8 +31,8 @@ __all__ = ["AsyncEnginePool"]
 
 logger = logging.getLogger("httpcore_hyper")
 
-# What the engine serves. `ws` is HTTP until the server switches.
-_SCHEMES = frozenset({b"http", b"ws"})
+# What the engine serves. `ws` and `wss` are HTTP until the server switches.
+_SCHEMES = frozenset({b"http", b"https", b"ws", b"wss"})
 
 # The engine's own limit; more attempts than any process lives to make.
 _MAX_RETRIES = 2**32 - 1
@@ -49,6 +50,8 @@ class AsyncEnginePool(_Pool):
     _native: _rust.AsyncPool | None = None
     _delegated: str | None = None
     _views: WeakValueDictionary[int, AsyncHTTPConnection] | None = None
+    _sessions: Sessions | None = None
+    """The TLS of the engine; made with it."""
     _uses_lists: bool = False
     """httpcore's own code has served something here: `_connections` and `_requests` are its lists."""
 
@@ -82,6 +85,10 @@ class AsyncEnginePool(_Pool):
             return "http2=True is not supported by the engine yet"
         if not self._http1:
             return "http1=False is not supported by the engine yet"
+        if self._ssl_context is not None:
+            hooked = acts_on_sockets(self._ssl_context)
+            if hooked is not None:
+                return f"{hooked}, which the engine would not heed"
         patched = self._flavour.patched()
         return None if patched is None else f"{patched} has been patched"
 
@@ -101,9 +108,7 @@ class AsyncEnginePool(_Pool):
         """Sends a request and returns its response, whose body has yet to be read and closed."""
         scheme = request.url.scheme
         if not self._serves(scheme):
-            if self.delegated is None:
-                logger.debug("A request runs on httpcore's engine: its scheme is %r", scheme)
-                self._uses_lists = True
+            # Of a scheme that nobody serves httpcore says so itself.
             return await super().handle_async_request(request)
 
         traced = self._is_traced(request.extensions)
@@ -122,6 +127,7 @@ class AsyncEnginePool(_Pool):
             request.headers if isinstance(request.headers, list) else list(request.headers),
             body,
             request.extensions.get("timeout"),
+            request.extensions.get("sni_hostname") or None,
             traced,
         )
         try:
@@ -152,6 +158,7 @@ class AsyncEnginePool(_Pool):
         if native is None:
             native = _rust.AsyncPool(
                 self._flavour.module,
+                tls=self._tls(),
                 max_connections=self._max_connections,
                 max_keepalive_connections=self._max_keepalive_connections,
                 keepalive_expiry=self._keepalive_expiry,
@@ -163,6 +170,11 @@ class AsyncEnginePool(_Pool):
             # Another thread may have been first; one engine serves all.
             native = cast(_rust.AsyncPool, self.__dict__.setdefault("_native", native))
         return native
+
+    def _tls(self) -> Sessions:
+        if self._sessions is None:
+            self._sessions = Sessions(self._flavour, self._ssl_context)
+        return self._sessions
 
     async def aclose(self) -> None:
         """Closes every connection, also those in use, and fails every queued request.

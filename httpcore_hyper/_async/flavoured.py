@@ -52,7 +52,7 @@ def _build(flavour: Flavour) -> AsyncClasses:
     classes = AsyncClasses(
         flavour=flavour,
         connection=_join(AsyncHTTPConnection, module.AsyncConnectionInterface),
-        network_stream=_join(AsyncNetworkStream, module.AsyncNetworkStream),
+        network_stream=_join(AsyncNetworkStream, module.AsyncNetworkStream, _flavour=flavour),
         response=module.Response,
         create_connection=base.__dict__["create_connection"],
         proxies=tuple(originals[name] for name in proxies),
@@ -64,9 +64,10 @@ def _build(flavour: Flavour) -> AsyncClasses:
     return classes
 
 
-def _join(ours: Any, theirs: type) -> Any:
+def _join(ours: Any, theirs: type, **more: Any) -> Any:
     # Instances have no dictionary more than ours have, and nothing of theirs comes first.
-    return type(ours.__name__, (ours, theirs), {"__module__": ours.__module__, "__doc__": ours.__doc__})
+    body = {"__module__": ours.__module__, "__doc__": ours.__doc__, **more}
+    return type(ours.__name__, (ours, theirs), body)
 
 
 def _pool(flavour: Flavour, classes: AsyncClasses, name: str, before: type) -> type:

@@ -86,6 +86,16 @@ async def _connect(pool: AsyncEnginePool, request: httpcore.Request, exchange: _
             async with flavour.Trace(name, logger, request, payload) as trace:
                 await exchange.connect()
                 trace.return_value = pool._classes.network_stream(exchange.network_stream())
+            if request.url.scheme in (b"https", b"wss"):
+                secured = {
+                    "ssl_context": pool._tls().context,
+                    "server_hostname": request.extensions.get("sni_hostname")
+                    or request.url.origin.host.decode("ascii"),
+                    "timeout": timeout,
+                }
+                async with flavour.Trace("start_tls", logger, request, secured) as trace:
+                    await exchange.secure()
+                    trace.return_value = pool._classes.network_stream(exchange.network_stream())
             return
         except (flavour.module.ConnectError, flavour.module.ConnectTimeout):
             if retries <= 0:

@@ -90,6 +90,7 @@ class AsyncEngineTransport(_Base):
                 request.headers.raw,
                 body,
                 request.extensions.get("timeout"),
+                request.extensions.get("sni_hostname") or None,
             )
             try:
                 status, headers, extensions, first, ended = await exchange.head()

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from .. import _rust
 from .._flavour import Flavour, whole_body
+from .._ssl import Sessions, acts_on_sockets
 from .connection import HTTPConnection, RequestView
 from .response_stream import ResponseStream
 from .tracing import send_traced
@@ -31,8 +32,8 @@ __all__ = ["EnginePool"]
 
 logger = logging.getLogger("httpcore_hyper")
 
-# What the engine serves. `ws` is HTTP until the server switches.
-_SCHEMES = frozenset({b"http", b"ws"})
+# What the engine serves. `ws` and `wss` are HTTP until the server switches.
+_SCHEMES = frozenset({b"http", b"https", b"ws", b"wss"})
 
 # The engine's own limit; more attempts than any process lives to make.
 _MAX_RETRIES = 2**32 - 1
@@ -50,6 +51,8 @@ class EnginePool(_Pool):
     _native: _rust.Pool | None = None
     _delegated: str | None = None
     _views: WeakValueDictionary[int, HTTPConnection] | None = None
+    _sessions: Sessions | None = None
+    """The TLS of the engine; made with it."""
     _uses_lists: bool = False
     """httpcore's own code has served something here: `_connections` and `_requests` are its lists."""
 
@@ -83,6 +86,10 @@ class EnginePool(_Pool):
             return "http2=True is not supported by the engine yet"
         if not self._http1:
             return "http1=False is not supported by the engine yet"
+        if self._ssl_context is not None:
+            hooked = acts_on_sockets(self._ssl_context)
+            if hooked is not None:
+                return f"{hooked}, which the engine would not heed"
         patched = self._flavour.patched()
         return None if patched is None else f"{patched} has been patched"
 
@@ -102,9 +109,7 @@ class EnginePool(_Pool):
         """Sends a request and returns its response, whose body has yet to be read and closed."""
         scheme = request.url.scheme
         if not self._serves(scheme):
-            if self.delegated is None:
-                logger.debug("A request runs on httpcore's engine: its scheme is %r", scheme)
-                self._uses_lists = True
+            # Of a scheme that nobody serves httpcore says so itself.
             return super().handle_request(request)
 
         traced = self._is_traced(request.extensions)
@@ -123,6 +128,7 @@ class EnginePool(_Pool):
             request.headers if isinstance(request.headers, list) else list(request.headers),
             body,
             request.extensions.get("timeout"),
+            request.extensions.get("sni_hostname") or None,
             traced,
         )
         try:
@@ -153,6 +159,7 @@ class EnginePool(_Pool):
         if native is None:
             native = _rust.Pool(
                 self._flavour.module,
+                tls=self._tls(),
                 max_connections=self._max_connections,
                 max_keepalive_connections=self._max_keepalive_connections,
                 keepalive_expiry=self._keepalive_expiry,
@@ -164,6 +171,11 @@ class EnginePool(_Pool):
             # Another thread may have been first; one engine serves all.
             native = cast(_rust.Pool, self.__dict__.setdefault("_native", native))
         return native
+
+    def _tls(self) -> Sessions:
+        if self._sessions is None:
+            self._sessions = Sessions(self._flavour, self._ssl_context)
+        return self._sessions
 
     def close(self) -> None:
         """Closes every connection, also those in use, and fails every queued request.

@@ -53,7 +53,7 @@ def _build(flavour: Flavour) -> Classes:
     classes = Classes(
         flavour=flavour,
         connection=_join(HTTPConnection, module.ConnectionInterface),
-        network_stream=_join(NetworkStream, module.NetworkStream),
+        network_stream=_join(NetworkStream, module.NetworkStream, _flavour=flavour),
         response=module.Response,
         create_connection=base.__dict__["create_connection"],
         proxies=tuple(originals[name] for name in proxies),
@@ -65,9 +65,10 @@ def _build(flavour: Flavour) -> Classes:
     return classes
 
 
-def _join(ours: Any, theirs: type) -> Any:
+def _join(ours: Any, theirs: type, **more: Any) -> Any:
     # Instances have no dictionary more than ours have, and nothing of theirs comes first.
-    return type(ours.__name__, (ours, theirs), {"__module__": ours.__module__, "__doc__": ours.__doc__})
+    body = {"__module__": ours.__module__, "__doc__": ours.__doc__, **more}
+    return type(ours.__name__, (ours, theirs), body)
 
 
 def _pool(flavour: Flavour, classes: Classes, name: str, before: type) -> type:

@@ -8,7 +8,9 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from .. import _rust
+from .._flavour import Flavour
 from .._socket import BorrowedSocket
+from .._ssl import Sessions
 
 if TYPE_CHECKING:
     import httpcore
@@ -26,6 +28,8 @@ class NetworkStream(_Base):
     It can be read and written once the connection has left HTTP: after a 101, or a CONNECT that succeeded.
     Bytes that came with the response head are the first to be read.
     """
+
+    _flavour: Flavour
 
     def __init__(self, native: _rust.NetworkStream) -> None:
         self._native = native
@@ -67,16 +71,31 @@ class NetworkStream(_Base):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        """Not supported yet: raises `NotImplementedError`."""
-        raise NotImplementedError("start_tls is not supported by the engine yet")
+        """Puts TLS over the connection, and returns the stream to go on with.
+
+        `server_hostname` is whom the certificate must name. `timeout` is in seconds and bounds the handshake.
+        Raises `ConnectTimeout` and `ConnectError`, the latter also on a connection that still speaks HTTP. After
+        a failure or a cancellation the connection is closed.
+        """
+        sessions = Sessions(self._flavour, ssl_context)
+        operation = self._native.start_tls(sessions, server_hostname, timeout)
+        try:
+            operation.outcome()
+        except BaseException:
+            operation.close()
+            raise
+        return type(self)(self._native)
 
     def get_extra_info(self, info: str) -> Any:
         """What httpcore's streams tell, under the same keys; `None` for others.
 
         `client_addr` and `server_addr` are as `getsockname()` and `getpeername()` give them. `socket` is a
         `socket.socket` on the same connection: shutting it down ends what is read or written here.
-        `is_readable` is true of a closed connection too.
+        `is_readable` is true of a closed connection too. `ssl_object` is the TLS session, an `ssl.SSLObject`. The
+        `socket` lies under it.
         """
+        if info == "ssl_object":
+            return self._native.ssl_object()
         if info == "client_addr":
             return self._native.client_addr()
         if info == "server_addr":

@@ -87,6 +87,16 @@ def _connect(pool: EnginePool, request: httpcore.Request, exchange: _rust.Exchan
             with flavour.Trace(name, logger, request, payload) as trace:
                 exchange.connect()
                 trace.return_value = pool._classes.network_stream(exchange.network_stream())
+            if request.url.scheme in (b"https", b"wss"):
+                secured = {
+                    "ssl_context": pool._tls().context,
+                    "server_hostname": request.extensions.get("sni_hostname")
+                    or request.url.origin.host.decode("ascii"),
+                    "timeout": timeout,
+                }
+                with flavour.Trace("start_tls", logger, request, secured) as trace:
+                    exchange.secure()
+                    trace.return_value = pool._classes.network_stream(exchange.network_stream())
             return
         except (flavour.module.ConnectError, flavour.module.ConnectTimeout):
             if retries <= 0:

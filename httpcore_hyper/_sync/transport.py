@@ -91,6 +91,7 @@ class EngineTransport(_Base):
                 request.headers.raw,
                 body,
                 request.extensions.get("timeout"),
+                request.extensions.get("sni_hostname") or None,
             )
             try:
                 status, headers, extensions, first, ended = exchange.head()

@@ -32,8 +32,10 @@ use progress::{Progress, Stage, Wanted};
 pub enum Want {
     /// A connection. Of a stepwise exchange only, like [`Want::Connected`].
     Acquired,
-    /// The connection is open, after one attempt. If that failed, it can be wanted again.
+    /// There is a connected stream, after one attempt. If that failed, it can be wanted again.
     Connected,
+    /// The connection is open: with TLS, where there is any. If that failed, [`Want::Connected`] is next.
+    Secured,
     /// All that was handed over is with the kernel.
     Sent,
     /// The response head, with as much of the body as is there.
@@ -52,6 +54,8 @@ pub enum Part {
     },
     /// See [`Want::Connected`].
     Connected,
+    /// See [`Want::Secured`]; also of an operation that put TLS over its stream.
+    Secured,
     /// See [`Want::Sent`].
     Sent,
     /// See [`Want::Head`]. `ended` means that `body` is all of it.

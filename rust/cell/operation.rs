@@ -1,4 +1,4 @@
-//! Operation: one read or write on an upgraded stream, with its timeout.
+//! Operation: one read or write on an upgraded stream, or TLS put over it, with its timeout.
 //!
 //! Each belongs to one caller; several run at a time on one stream. What a cancelled read had got already
 //! goes back to the stream, so that no byte is lost.
@@ -14,10 +14,11 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::{Failure, Listener, Part, Source};
-use crate::connect::Stream;
+use crate::connect::{Stream, start_tls};
 use crate::connection::Upgraded;
 use crate::error::{Error, Kind};
 use crate::timeouts::Watchdog;
+use crate::tls::{self, Hello};
 
 /// What to do with the stream.
 #[derive(Debug)]
@@ -26,7 +27,12 @@ pub enum Task {
     Read(usize),
     /// Write all of these. Gives [`Part::Sent`].
     Write(Bytes),
+    /// Put TLS over it, in place: whoever holds the stream reads and writes through TLS afterwards. Gives
+    /// [`Part::Secured`]. After a failure or a cancellation the stream is closed.
+    StartTls(Arc<dyn tls::Context>, Hello),
 }
+
+type Shaking = Pin<Box<dyn Future<Output = crate::error::Result<Stream>> + Send>>;
 
 /// One task under way.
 ///
@@ -42,6 +48,8 @@ pub struct Operation {
 
 struct State {
     task: Task,
+    /// The handshake of [`Task::StartTls`], once it has begun.
+    shaking: Option<Shaking>,
     timeout: Option<Duration>,
     since: Instant,
     watchdog: Watchdog,
@@ -64,6 +72,7 @@ impl Operation {
             runtime,
             state: Mutex::new(State {
                 task,
+                shaking: None,
                 timeout,
                 since: Instant::now(),
                 watchdog: Watchdog::default(),
@@ -92,7 +101,12 @@ impl Operation {
         state.closed = true;
         let outcome = state.outcome.take();
         let parked = state.parked.take();
+        // Given up in the middle of it, the stream is of no use to anybody.
+        let shaking = state.shaking.take();
         drop(state);
+        if shaking.is_some() {
+            self.stream.close();
+        }
         if let Some(Ok(Part::Body(parts))) = outcome {
             for part in parts.into_iter().rev() {
                 self.stream.unread(part);
@@ -107,7 +121,15 @@ impl Operation {
         if state.closed {
             return Poll::Ready(Err(Failure::Closed));
         }
+        if let Task::StartTls(context, hello) = &state.task {
+            if state.shaking.is_none() {
+                let (context, hello) = (Arc::clone(context), hello.clone());
+                state.shaking = Some(self.start_tls(context, hello, state.timeout));
+            }
+            return self.poll_tls(state, cx);
+        }
         let (polled, kinds) = match &mut state.task {
+            Task::StartTls(..) => unreachable!("returned above"),
             Task::Read(max) => (
                 self.stream.poll_read(cx, *max).map_ok(|bytes| {
                     let empty = bytes.is_empty();
@@ -137,6 +159,40 @@ impl Operation {
             .watchdog
             .poll_expired(cx, &self.runtime, deadline)
             .map(|()| Err(Failure::Error(Error::new(kinds.1))))
+    }
+}
+
+impl Operation {
+    fn start_tls(
+        &self,
+        context: Arc<dyn tls::Context>,
+        hello: Hello,
+        timeout: Option<Duration>,
+    ) -> Shaking {
+        let runtime = self.runtime.clone();
+        let taken = self.stream.take();
+        Box::pin(async move {
+            let (stream, received) = taken.map_err(|error| Error::io(Kind::Connect, error))?;
+            start_tls(stream, context, hello, received, timeout, &runtime).await
+        })
+    }
+
+    fn poll_tls(&self, state: &mut State, cx: &mut Context<'_>) -> Poll<Result<Part, Failure>> {
+        let Some(shaking) = &mut state.shaking else {
+            unreachable!("called once it has begun");
+        };
+        let shaken = std::task::ready!(shaking.as_mut().poll(cx));
+        state.shaking = None;
+        Poll::Ready(match shaken {
+            Ok(stream) => {
+                self.stream.put(stream);
+                Ok(Part::Secured)
+            }
+            Err(error) => {
+                self.stream.close();
+                Err(Failure::Error(error))
+            }
+        })
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) enum Stage {
     Acquiring,
     /// It is opened.
     Connecting,
+    /// With TLS, where there is any.
+    Securing,
     Sending,
     Head,
     Body,
@@ -77,6 +79,7 @@ impl Want {
         match self {
             Want::Acquired => Stage::Acquiring,
             Want::Connected => Stage::Connecting,
+            Want::Secured => Stage::Securing,
             Want::Sent => Stage::Sending,
             Want::Head => Stage::Head,
             Want::Body => Stage::Body,
@@ -113,7 +116,10 @@ impl Progress {
         match catch_unwind(AssertUnwindSafe(|| self.advance_or_fail(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(Ok(()))) => Poll::Ready(()),
-            Ok(Poll::Ready(Err(error))) if self.stage == Stage::Connecting => {
+            Ok(Poll::Ready(Err(error)))
+                if matches!(self.stage, Stage::Connecting | Stage::Securing) =>
+            {
+                self.stage = Stage::Connecting;
                 self.passes = true;
                 self.failure = Some(Failure::Error(error));
                 Poll::Pending
@@ -151,6 +157,10 @@ impl Progress {
                 }
                 Stage::Connecting => {
                     std::task::ready!(exchange.poll_connected(cx))?;
+                    self.stage = Stage::Securing;
+                }
+                Stage::Securing => {
+                    std::task::ready!(exchange.poll_secured(cx))?;
                     self.stage = Stage::Sending;
                 }
                 Stage::Sending => {
@@ -188,7 +198,9 @@ impl Progress {
     pub(super) fn has(&self, want: Want) -> bool {
         self.failure.is_some()
             || match want {
-                Want::Acquired | Want::Connected | Want::Sent => self.stage > want.stage(),
+                Want::Acquired | Want::Connected | Want::Secured | Want::Sent => {
+                    self.stage > want.stage()
+                }
                 Want::Head => self.head.is_some(),
                 Want::Body => !self.body.is_empty() || self.stage == Stage::Ended,
             }
@@ -219,6 +231,7 @@ impl Progress {
                 connects: self.connects,
             })),
             Want::Connected if self.stage > want.stage() => Some(Ok(Part::Connected)),
+            Want::Secured if self.stage > want.stage() => Some(Ok(Part::Secured)),
             Want::Sent if self.stage > want.stage() => Some(Ok(Part::Sent)),
             Want::Body if self.stage == Stage::Ended => Some(Ok(Part::Body(Vec::new()))),
             _ => None,

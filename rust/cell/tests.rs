@@ -207,6 +207,7 @@ fn request(port: u16, headers: &[(&str, &str)], body: RequestBody, timeouts: Tim
             host: Bytes::from_static(b"127.0.0.1"),
             port: port.into(),
         },
+        server_name: None,
         head: RequestHead::render(b"GET", b"/", all.into_iter()).expect("the head is valid"),
         body,
         timeouts,

@@ -1,30 +1,35 @@
 //! Connect: from an origin to a connected stream.
 //!
 //! `resolve` turns a host into addresses, `race` tries them (happy eyeballs), `socket` opens one of them,
-//! `stream` is what comes out, `view` a look at it from outside, `lull` keeps it awake in a fast download.
+//! `socket_stream` is what comes out, `layers` puts TLS over it, `view` is a look at it from outside, `lull` keeps
+//! it awake in a fast download.
 //! Here are the rules over all of it: what is tried how often, and for how long. Everything runs in the
 //! caller's own future: dropping it closes every socket at once.
 
+mod layers;
 mod lull;
 mod race;
 mod resolve;
 mod socket;
-mod stream;
+mod socket_stream;
 #[cfg(test)]
 mod tests;
 mod view;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use crate::error::{Error, Kind, Result};
 use crate::origin::Origin;
+use crate::tls::{self, Hello, TlsStream};
+pub use layers::Stream;
 use resolve::Resolver;
 pub use socket::{SocketOption, SocketOptionValue};
-pub use stream::Stream;
+use socket_stream::SocketStream;
 pub use view::{Address, SocketView};
 
 /// Opens connections, with the settings of one pool.
@@ -39,15 +44,19 @@ pub struct Connector {
     pub uds: Option<PathBuf>,
     /// Set after connecting, in this order.
     pub socket_options: Vec<SocketOption>,
+    /// Makes the TLS sessions of `https` and `wss`. Without it connecting to such an origin fails.
+    pub tls: Option<Arc<dyn tls::Context>>,
     /// How names are looked up; tests put their own answers here.
     pub(crate) resolver: Resolver,
 }
 
 impl Connector {
-    /// A connected stream to `origin`, or to the Unix socket of the settings.
+    /// A connected stream to `origin`, or to the Unix socket of the settings, with TLS where the scheme asks
+    /// for it.
     ///
-    /// `timeout` bounds each attempt as a whole: name resolution and all addresses. Before the k-th retry
-    /// it waits 0, 0.5, 1, 2, 4, ... seconds, as httpcore does.
+    /// `timeout` bounds each attempt to connect as a whole (name resolution and all addresses), and each
+    /// handshake, as httpcore does. Before the k-th retry it waits 0, 0.5, 1, 2, 4, ... seconds. `server_name`
+    /// is what the certificate must name in place of the origin's host.
     ///
     /// # Errors
     ///
@@ -60,13 +69,22 @@ impl Connector {
     pub async fn connect(
         &self,
         origin: &Origin,
+        server_name: Option<&str>,
         timeout: Option<Duration>,
         runtime: &Handle,
     ) -> Result<Stream> {
         let mut retries = self.retries;
         let mut pause = Duration::ZERO;
         loop {
-            let error = match self.attempt(origin, timeout, runtime).await {
+            let attempt = async {
+                let stream = self.attempt(origin, timeout, runtime).await?;
+                if !origin.is_secure() {
+                    return Ok(stream);
+                }
+                self.secure(stream, origin, server_name, timeout, runtime)
+                    .await
+            };
+            let error = match attempt.await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
             };
@@ -79,7 +97,7 @@ impl Connector {
         }
     }
 
-    /// One attempt, without retries.
+    /// One attempt, without retries and without TLS.
     ///
     /// # Errors
     ///
@@ -100,21 +118,46 @@ impl Connector {
                 None => self.connect_tcp(origin, runtime).await,
             }
         };
-        match timeout {
-            None => opened.await,
-            Some(timeout) => {
-                let limit = {
-                    let _context = runtime.enter();
-                    tokio::time::timeout(timeout, opened)
-                };
-                limit
-                    .await
-                    .unwrap_or_else(|_| Err(Error::new(Kind::ConnectTimeout)))
-            }
-        }
+        within(timeout, opened, runtime).await.map(Stream::Plain)
     }
 
-    async fn connect_tcp(&self, origin: &Origin, runtime: &Handle) -> Result<Stream> {
+    /// Puts TLS over a stream to `origin`.
+    ///
+    /// # Errors
+    ///
+    /// `Connect` or `ConnectTimeout`; also without a TLS context.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the stream.
+    pub async fn secure(
+        &self,
+        stream: Stream,
+        origin: &Origin,
+        server_name: Option<&str>,
+        timeout: Option<Duration>,
+        runtime: &Handle,
+    ) -> Result<Stream> {
+        let context = self.tls.as_ref().ok_or_else(no_tls)?;
+        let hello = Hello {
+            server_name: Some(match server_name {
+                Some(name) => name.to_owned(),
+                None => String::from_utf8_lossy(&origin.host).into_owned(),
+            }),
+            protocols: vec!["http/1.1".to_owned()],
+        };
+        start_tls(
+            stream,
+            Arc::clone(context),
+            hello,
+            Vec::new(),
+            timeout,
+            runtime,
+        )
+        .await
+    }
+
+    async fn connect_tcp(&self, origin: &Origin, runtime: &Handle) -> Result<SocketStream> {
         let port = u16::try_from(origin.port).map_err(|_| resolve::no_such_port())?;
         let local = match &self.local_address {
             Some(address) => Some(self.local_addresses(address, runtime).await?),
@@ -144,6 +187,54 @@ impl Connector {
             .await?;
         Ok(found.iter().map(SocketAddr::ip).collect())
     }
+}
+
+/// Puts TLS over a stream from which `received` was read before.
+///
+/// # Errors
+///
+/// `Connect` or `ConnectTimeout`.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the stream.
+pub async fn start_tls(
+    stream: Stream,
+    context: Arc<dyn tls::Context>,
+    hello: Hello,
+    received: Vec<u8>,
+    timeout: Option<Duration>,
+    runtime: &Handle,
+) -> Result<Stream> {
+    let shaken = async {
+        TlsStream::handshake(stream, context, hello, received, runtime)
+            .await
+            .map_err(|error| Error::io(Kind::Connect, error))
+    };
+    let stream = within(timeout, shaken, runtime).await?;
+    Ok(Stream::Secure(Box::new(stream)))
+}
+
+fn no_tls() -> Error {
+    Error::message(Kind::Connect, "there is no TLS context for this scheme")
+}
+
+/// Fails with `ConnectTimeout` once the time is over.
+async fn within<T>(
+    timeout: Option<Duration>,
+    step: impl Future<Output = Result<T>>,
+    runtime: &Handle,
+) -> Result<T> {
+    let Some(timeout) = timeout else {
+        return step.await;
+    };
+    let limit = {
+        let _context = runtime.enter();
+        tokio::time::timeout(timeout, step)
+    };
+    limit
+        .await
+        .unwrap_or_else(|_| Err(Error::new(Kind::ConnectTimeout)))
 }
 
 /// httpcore's first pause that is not zero.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::stream::Stream;
+use super::socket_stream::SocketStream;
 use crate::error::{Error, Kind, Result};
 
 /// How long an attempt is alone before the next begins: RFC 8305's recommended value, and anyio's.
@@ -31,9 +31,9 @@ pub(super) async fn connect_first<F>(
     addresses: Vec<SocketAddr>,
     connect: impl Fn(SocketAddr) -> F,
     runtime: &Handle,
-) -> Result<Stream>
+) -> Result<SocketStream>
 where
-    F: Future<Output = Result<Stream>> + Send,
+    F: Future<Output = Result<SocketStream>> + Send,
 {
     let mut waiting = interleave(addresses);
     let mut running: Vec<Pin<Box<F>>> = Vec::new();

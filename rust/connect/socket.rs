@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::runtime::Handle;
 
-use super::stream::Stream;
+use super::socket_stream::SocketStream;
 use crate::error::{Error, Kind, Result};
 
 /// One `setsockopt` call, in httpcore's terms.
@@ -48,7 +48,7 @@ pub(super) async fn connect_tcp(
     source: Option<SocketAddr>,
     options: &[SocketOption],
     runtime: &Handle,
-) -> Result<Stream> {
+) -> Result<SocketStream> {
     let open = || -> io::Result<Socket> {
         let socket = Socket::new(
             Domain::for_address(address),
@@ -79,7 +79,7 @@ pub(super) async fn connect_unix(
     path: &Path,
     options: &[SocketOption],
     runtime: &Handle,
-) -> Result<Stream> {
+) -> Result<SocketStream> {
     let address = SockAddr::unix(path).map_err(refused)?;
     loop {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(refused)?;
@@ -101,7 +101,7 @@ pub(super) async fn connect_unix(
     _path: &Path,
     _options: &[SocketOption],
     _runtime: &Handle,
-) -> Result<Stream> {
+) -> Result<SocketStream> {
     Err(Error::message(
         Kind::Connect,
         "Unix sockets are not available on this system.",
@@ -116,13 +116,13 @@ fn is_full_queue(error: &Error) -> bool {
     }
 }
 
-async fn connect(socket: Socket, address: &SockAddr, runtime: &Handle) -> Result<Stream> {
+async fn connect(socket: Socket, address: &SockAddr, runtime: &Handle) -> Result<SocketStream> {
     let waits = match socket.connect(address) {
         Ok(()) => false,
         Err(error) if in_progress(&error) => true,
         Err(error) => return Err(refused(error)),
     };
-    let stream = Stream::new(socket, runtime).map_err(refused)?;
+    let stream = SocketStream::new(socket, runtime).map_err(refused)?;
     if waits {
         stream.connected(runtime).await.map_err(refused)?;
     }

@@ -12,6 +12,8 @@ use std::sync::{Arc, Weak};
 
 use socket2::{SockAddr, Socket};
 
+use crate::tls::Secured;
+
 /// One end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -59,17 +61,42 @@ impl Drop for Connected {
 }
 
 /// Looks at a stream's socket from outside, for as long as the stream lives. Keeps nothing open.
-#[derive(Clone, Debug)]
-pub struct SocketView(Weak<Connected>);
+#[derive(Clone)]
+pub struct SocketView {
+    socket: Weak<Connected>,
+    secured: Option<Secured>,
+}
+
+impl std::fmt::Debug for SocketView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SocketView").finish_non_exhaustive()
+    }
+}
 
 impl SocketView {
     pub(super) fn of(connected: &Arc<Connected>) -> Self {
-        Self(Arc::downgrade(connected))
+        Self {
+            socket: Arc::downgrade(connected),
+            secured: None,
+        }
+    }
+
+    /// The same socket, with a TLS session over it.
+    pub(super) fn secured_by(self, secured: Secured) -> Self {
+        Self {
+            secured: Some(secured),
+            ..self
+        }
+    }
+
+    /// What the TLS session over the socket tells about itself, if there is one.
+    pub fn secured(&self) -> Option<&Secured> {
+        self.secured.as_ref()
     }
 
     fn connected(&self) -> io::Result<Arc<Connected>> {
         let closed = || io::Error::from_raw_os_error(libc::EBADF);
-        self.0.upgrade().ok_or_else(closed)
+        self.socket.upgrade().ok_or_else(closed)
     }
 
     /// The peer's end.

@@ -32,6 +32,8 @@ struct State<S> {
     stream: Option<S>,
     /// Came with the response head, or was read for somebody who has gone: the first to be read.
     leading: Bytes,
+    /// The stream was taken, and another is to take its place.
+    is_out: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -42,6 +44,7 @@ impl<S> Upgraded<S> {
             state: Mutex::new(State {
                 stream: Some(stream),
                 leading,
+                is_out: false,
                 reader: None,
                 writer: None,
             }),
@@ -63,10 +66,37 @@ impl<S> Upgraded<S> {
         }
     }
 
+    /// Takes the stream out, to put another over it, with the bytes that were read from it and not used. Whoever
+    /// reads or writes meanwhile fails; [`Upgraded::put`] ends that.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` once the stream is closed, or while somebody else has it.
+    pub fn take(&self) -> io::Result<(S, Vec<u8>)> {
+        let mut state = self.state.lock();
+        let stream = state.stream.take().ok_or_else(closed)?;
+        state.is_out = true;
+        Ok((stream, std::mem::take(&mut state.leading).into()))
+    }
+
+    /// Puts a stream in the place of the one that was taken. If it was closed meanwhile, drops the stream.
+    pub fn put(&self, stream: S) {
+        let mut state = self.state.lock();
+        if std::mem::take(&mut state.is_out) {
+            state.stream = Some(stream);
+        }
+    }
+
+    /// What `look` sees in the stream; `None` while there is none.
+    pub fn look<T>(&self, look: impl FnOnce(&S) -> T) -> Option<T> {
+        self.state.lock().stream.as_ref().map(look)
+    }
+
     /// Closes the socket. Whoever reads or writes is woken, and fails.
     pub fn close(&self) {
         let mut state = self.state.lock();
         let stream = state.stream.take();
+        state.is_out = false;
         state.leading = Bytes::new();
         let waiting = [state.reader.take(), state.writer.take()];
         drop(state);

@@ -28,9 +28,10 @@ use opening::Attempts;
 
 /// One request/response pair in flight.
 ///
-/// The order of calls is `poll_acquired` and `poll_connected`, which may be left out; `poll_sent`, then for a
-/// pushed body `push` and `poll_sent` for each chunk, `finish` and `poll_sent`; `poll_head`; `poll_body` until
-/// `None`. After an error only dropping is left, but for `poll_connected`'s.
+/// The order of calls is `poll_acquired`, `poll_connected` and `poll_secured`, which may be left out; `poll_sent`,
+/// then for a pushed body `push` and `poll_sent` for each chunk, `finish` and `poll_sent`; `poll_head`; `poll_body` until
+/// `None`. After an error only dropping is left, but for those of `poll_connected` and `poll_secured`: they lead back
+/// to `poll_connected`.
 ///
 /// `waiting` says since when the caller waits for this step, `None` while nobody does: the timeouts of
 /// a read run only for a caller who waits.
@@ -43,6 +44,7 @@ use opening::Attempts;
 pub struct Exchange {
     engine: Arc<Engine>,
     timeouts: Timeouts,
+    server_name: Option<String>,
     step: Step,
     watchdog: Watchdog,
     quiet: Option<Quiet>,
@@ -63,6 +65,12 @@ enum Step {
     },
     /// There is a lease and no connection yet: before the first attempt to open one, and between two.
     Disconnected {
+        lease: Lease<Parked, Owner>,
+        outgoing: Outgoing,
+    },
+    /// Connected, and TLS has yet to begin.
+    Unsecured {
+        stream: Stream,
         lease: Lease<Parked, Owner>,
         outgoing: Outgoing,
     },
@@ -91,6 +99,7 @@ impl std::fmt::Debug for Step {
             Step::Acquire { .. } => "Acquire",
             Step::Disconnected { .. } => "Disconnected",
             Step::Connect { .. } => "Connect",
+            Step::Unsecured { .. } => "Unsecured",
             Step::Open { .. } => "Open",
             Step::Upgraded { .. } => "Upgraded",
             Step::Complete { .. } => "Complete",
@@ -111,6 +120,7 @@ impl Exchange {
     pub fn start(engine: Arc<Engine>, request: Request, owner: Owner) -> Self {
         let Request {
             origin,
+            server_name,
             head,
             body,
             timeouts,
@@ -119,6 +129,7 @@ impl Exchange {
         Self {
             engine,
             timeouts,
+            server_name,
             step: Step::Acquire {
                 acquire,
                 outgoing: Outgoing { head, body },
@@ -140,11 +151,24 @@ impl Exchange {
         Poll::Ready(Ok(matches!(self.step, Step::Disconnected { .. })))
     }
 
-    /// Ready once the connection is open, after one attempt and no retry. After an error it can be called
-    /// again, for the next attempt; the lease is kept meanwhile.
+    /// Ready once there is a connected stream, after one attempt and no retry; TLS has not begun on it. After an
+    /// error it can be called again, for the next attempt; the lease is kept meanwhile.
     pub fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if matches!(self.step, Step::Disconnected { .. }) {
             self.connect(Attempts::One);
+        }
+        match &self.step {
+            Step::Connect { .. } => self.poll_connect(cx),
+            Step::Unsecured { .. } | Step::Open { .. } => Poll::Ready(Ok(())),
+            _ => Poll::Ready(Err(misuse())),
+        }
+    }
+
+    /// Ready once the connection is open: after the TLS handshake, where there is one. After an error
+    /// [`Exchange::poll_connected`] can be called again.
+    pub fn poll_secured(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if matches!(self.step, Step::Unsecured { .. }) {
+            self.secure();
         }
         match &self.step {
             Step::Connect { .. } => self.poll_connect(cx),
@@ -165,6 +189,7 @@ impl Exchange {
     /// The connection's socket, once it is open and as long as the response is.
     pub fn view(&self) -> Option<SocketView> {
         match &self.step {
+            Step::Unsecured { stream, .. } => Some(stream.view()),
             Step::Open { connection, .. } => Some(connection.registered.view().clone()),
             Step::Upgraded { tunnel, .. } => Some(tunnel.registered.view().clone()),
             Step::Complete { view, .. } => Some(view.clone()),

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::engine::{Open, Owner, Parked};
 use super::{Connecting, Exchange, Outgoing, Step, misuse};
+use crate::connect::Stream;
 use crate::connection::Http1;
 use crate::error::{Kind, Result};
 use crate::pool::Lease;
@@ -32,6 +33,7 @@ impl Exchange {
             match &mut self.step {
                 Step::Acquire { .. } => ready!(self.poll_lease(cx, waiting))?,
                 Step::Disconnected { .. } => self.connect(Attempts::AsConfigured),
+                Step::Unsecured { .. } => self.secure(),
                 Step::Connect { .. } => ready!(self.poll_connect(cx))?,
                 Step::Open { .. } => return Poll::Ready(Ok(())),
                 Step::Upgraded { .. } | Step::Complete { .. } | Step::Failed => {
@@ -87,16 +89,46 @@ impl Exchange {
         let runtime = self.engine.runtime.clone();
         let origin = lease.origin().clone();
         let timeout = self.timeouts.connect;
+        let server_name = self.server_name.clone();
         let connect: Connecting = match attempts {
             Attempts::One => {
                 Box::pin(async move { connector.attempt(&origin, timeout, &runtime).await })
             }
-            Attempts::AsConfigured => {
-                Box::pin(async move { connector.connect(&origin, timeout, &runtime).await })
-            }
+            Attempts::AsConfigured => Box::pin(async move {
+                let server_name = server_name.as_deref();
+                connector
+                    .connect(&origin, server_name, timeout, &runtime)
+                    .await
+            }),
         };
         self.step = Step::Connect {
             connect,
+            lease,
+            outgoing,
+        };
+    }
+
+    pub(super) fn secure(&mut self) {
+        let Step::Unsecured {
+            stream,
+            lease,
+            outgoing,
+        } = std::mem::replace(&mut self.step, Step::Failed)
+        else {
+            unreachable!("called between connecting and TLS only");
+        };
+        let connector = Arc::clone(&self.engine.connector);
+        let runtime = self.engine.runtime.clone();
+        let origin = lease.origin().clone();
+        let timeout = self.timeouts.connect;
+        let server_name = self.server_name.clone();
+        self.step = Step::Connect {
+            connect: Box::pin(async move {
+                let server_name = server_name.as_deref();
+                connector
+                    .secure(stream, &origin, server_name, timeout, &runtime)
+                    .await
+            }),
             lease,
             outgoing,
         };
@@ -116,6 +148,14 @@ impl Exchange {
             unreachable!("matched above");
         };
         Poll::Ready(match stream {
+            Ok(stream @ Stream::Plain(_)) if lease.origin().is_secure() => {
+                self.step = Step::Unsecured {
+                    stream,
+                    lease,
+                    outgoing,
+                };
+                Ok(())
+            }
             Ok(stream) => {
                 lease.connected();
                 let registered = self.engine.views.enter(lease.id(), stream.view());

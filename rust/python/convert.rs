@@ -164,11 +164,22 @@ pub(super) fn path(value: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     value.extract()
 }
 
+/// Whom a certificate must name: text, or ASCII bytes as `ssl` takes them as well.
+pub(super) fn server_name(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        let text = str::from_utf8(bytes.as_bytes());
+        return Ok(text
+            .map_err(|_| PyValueError::new_err("a server name is ASCII"))?
+            .to_owned());
+    }
+    value.extract()
+}
+
 /// What a part looks like in Python; see `_rust.pyi`.
 pub(super) fn part(py: Python<'_>, part: Part) -> PyResult<Py<PyAny>> {
     match part {
         Part::Acquired { connects } => Ok(PyBool::new(py, connects).to_owned().into_any().unbind()),
-        Part::Connected | Part::Sent => Ok(py.None()),
+        Part::Connected | Part::Secured | Part::Sent => Ok(py.None()),
         Part::Body(frames) if frames.is_empty() => Ok(py.None()),
         Part::Body(frames) => Ok(join(py, &frames)?.into_any().unbind()),
         Part::Head { head, body, ended } => {

@@ -9,8 +9,10 @@ use pyo3::exceptions::{PyException, PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use super::ssl;
 use crate::cell::Failure;
 use crate::error::{Cause, Error, Kind};
+use crate::tls;
 
 pyo3::create_exception!(
     httpcore_hyper._rust,
@@ -73,7 +75,10 @@ impl Exceptions {
     pub(super) fn of_error(&self, py: Python<'_>, error: &Error) -> PyErr {
         let class = self.class(py, error.kind());
         match self.argument(py, error) {
-            Ok(Some(argument)) => PyErr::from_type(class, (argument,)),
+            Ok(Some(argument)) => {
+                let raised = PyErr::from_type(class, (argument.clone_ref(py),));
+                self.over(py, raised, &argument)
+            }
             Ok(None) => PyErr::from_type(class, ()),
             Err(raised) => raised,
         }
@@ -81,7 +86,17 @@ impl Exceptions {
 
     fn argument(&self, py: Python<'_>, error: &Error) -> PyResult<Option<Py<PyAny>>> {
         Ok(match error.cause() {
-            Cause::Io(error) => Some(os_error(py, error)?.unbind()),
+            Cause::Io(error) => match tls_failure(error) {
+                None => Some(os_error(py, error)?.unbind()),
+                Some(failure) => match ssl::exception(py, failure) {
+                    None => Some(failure.to_string().into_pyobject(py)?.into_any().unbind()),
+                    Some(raised) if raised.is_instance_of::<PyOSError>(py) => {
+                        Some(raised.into_value(py).into_any())
+                    }
+                    // Not of the network: a name that no certificate can have. httpcore lets it through.
+                    Some(raised) => return Err(raised),
+                },
+            },
             Cause::Resolve { code, message } => {
                 let gaierror = py.import("socket")?.getattr("gaierror")?;
                 Some(gaierror.call1((code, message))?.unbind())
@@ -97,6 +112,15 @@ impl Exceptions {
         })
     }
 
+    /// As httpcore's pools raise: what lies under an exception is its context, and not printed with it.
+    fn over(&self, py: Python<'_>, raised: PyErr, under: &Py<PyAny>) -> PyErr {
+        if under.bind(py).is_instance_of::<PyException>() {
+            raised.set_cause(py, None);
+            raised.set_context(py, Some(PyErr::from_value(under.bind(py).clone())));
+        }
+        raised
+    }
+
     /// The exception for whatever ended an exchange.
     pub(super) fn of_failure(&self, py: Python<'_>, failure: Failure) -> PyErr {
         match failure {
@@ -110,6 +134,11 @@ impl Exceptions {
             }
         }
     }
+}
+
+/// What ended a TLS session, if that is what the error is.
+fn tls_failure(error: &io::Error) -> Option<&tls::Failure> {
+    error.get_ref()?.downcast_ref()
 }
 
 /// `OSError(errno, text)`, which Python turns into the subclass for that number.

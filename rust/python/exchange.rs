@@ -147,6 +147,10 @@ impl AsyncExchange {
         self.wait(py, Want::Connected)
     }
 
+    fn secure(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Secured)
+    }
+
     fn send(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.wait(py, Want::Sent)
     }
@@ -206,6 +210,10 @@ impl Exchange {
 
     fn connect(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.wait(py, Want::Connected)
+    }
+
+    fn secure(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Secured)
     }
 
     fn send(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {

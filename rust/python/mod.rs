@@ -17,6 +17,7 @@ mod pool;
 mod port;
 mod ready;
 mod running;
+mod ssl;
 
 use pyo3::prelude::*;
 

@@ -16,11 +16,13 @@ use super::block_on::Callers;
 use super::convert;
 use super::exceptions::Exceptions;
 use super::running;
+use super::ssl::{Context, SslObject};
 use crate::cell::{ExchangeCell, Failure, Operation, Task};
 use crate::connect::{Address, SocketView, Stream};
 use crate::connection::Upgraded;
 use crate::error::{Error, Kind};
 use crate::runtime::generation;
+use crate::tls::Hello;
 
 /// What both doors hold. In a forked child it is of no use: the socket is the parent's.
 pub(super) struct Network {
@@ -75,6 +77,7 @@ impl Network {
         let kind = match task {
             Task::Read(_) => Kind::Read,
             Task::Write(_) => Kind::Write,
+            Task::StartTls(..) => Kind::Connect,
         };
         let timeout = timeout.map_or(Ok(None), convert::seconds)?;
         match &self.upgraded {
@@ -92,6 +95,18 @@ impl Network {
                 )),
             )),
         }
+    }
+
+    fn ssl_object(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        if self.generation != generation() {
+            return None;
+        }
+        // Of an upgraded stream as it is now: TLS may have been put over it since.
+        let upgraded = self.upgraded.as_ref();
+        let now = upgraded.and_then(|(stream, _)| stream.look(Stream::view));
+        let secured = now.as_ref().or(self.view.as_ref())?.secured()?;
+        let object = secured.downcast_ref::<SslObject>()?;
+        Some(object.0.clone_ref(py))
     }
 
     fn close(&self) {
@@ -176,6 +191,26 @@ macro_rules! network_stream_methods {
             ) -> PyResult<$operation> {
                 let task = Task::Write(convert::bytes(buffer)?);
                 Ok(self.begin(self.network.operation(py, task, timeout)?))
+            }
+
+            #[pyo3(signature = (sessions, server_name, timeout=None))]
+            fn start_tls(
+                &self,
+                py: Python<'_>,
+                sessions: &Bound<'_, PyAny>,
+                server_name: Option<&Bound<'_, PyAny>>,
+                timeout: Option<&Bound<'_, PyAny>>,
+            ) -> PyResult<$operation> {
+                let hello = Hello {
+                    server_name: server_name.map(convert::server_name).transpose()?,
+                    protocols: Vec::new(),
+                };
+                let task = Task::StartTls(Context::shared(sessions), hello);
+                Ok(self.begin(self.network.operation(py, task, timeout)?))
+            }
+
+            fn ssl_object(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+                self.network.ssl_object(py)
             }
 
             fn client_addr(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {

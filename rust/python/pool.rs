@@ -16,6 +16,7 @@ use super::convert;
 use super::exceptions::Exceptions;
 use super::exchange::{AsyncExchange, Exchange, Handle};
 use super::network_stream::{AsyncNetworkStream, Network, NetworkStream};
+use super::ssl;
 use crate::cell::ExchangeCell;
 use crate::connect::Connector;
 use crate::exchange::Engine;
@@ -57,6 +58,7 @@ impl<D> Settings<D> {
         local_address: Option<String>,
         uds: Option<&Bound<'_, PyAny>>,
         socket_options: Option<&Bound<'_, PyAny>>,
+        tls: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         let socket_options = match socket_options {
             Some(options) => options
@@ -75,6 +77,7 @@ impl<D> Settings<D> {
             local_address,
             uds: uds.map(convert::path).transpose()?,
             socket_options,
+            tls: Some(ssl::Context::shared(tls)),
             ..Connector::default()
         };
         Ok(Self {
@@ -210,10 +213,12 @@ impl<D> Settings<D> {
         headers: &Bound<'_, PyList>,
         body: Option<&Bound<'_, PyAny>>,
         timeout: Option<&Bound<'_, PyAny>>,
+        server_name: Option<&Bound<'_, PyAny>>,
         stepwise: bool,
     ) -> PyResult<Handle> {
         let request = Request {
             origin: convert::origin(scheme, host, port)?,
+            server_name: server_name.map(convert::server_name).transpose()?,
             head: convert::render(method, target, headers)?
                 .map_err(|error| self.exceptions.of_error(py, &error))?,
             body: match body {
@@ -275,12 +280,13 @@ macro_rules! pool_methods {
         impl $pool {
             #[new]
             #[pyo3(signature = (
-                flavour, *, max_connections, max_keepalive_connections, keepalive_expiry=None,
+                flavour, *, tls, max_connections, max_keepalive_connections, keepalive_expiry=None,
                 retries=0, local_address=None, uds=None, socket_options=None
             ))]
             #[allow(clippy::too_many_arguments)] // httpcore's own list of options
             fn new(
                 flavour: &Bound<'_, PyAny>,
+                tls: &Bound<'_, PyAny>,
                 max_connections: usize,
                 max_keepalive_connections: usize,
                 keepalive_expiry: Option<&Bound<'_, PyAny>>,
@@ -299,12 +305,14 @@ macro_rules! pool_methods {
                         local_address,
                         uds,
                         socket_options,
+                        tls,
                     )?,
                 })
             }
 
             #[pyo3(signature = (
-                method, scheme, host, port, target, headers, body, timeout, stepwise=false
+                method, scheme, host, port, target, headers, body, timeout, server_name=None,
+                stepwise=false
             ))]
             #[allow(clippy::too_many_arguments)] // the parts of httpcore's Request
             fn exchange(
@@ -318,11 +326,13 @@ macro_rules! pool_methods {
                 headers: &Bound<'_, PyList>,
                 body: Option<&Bound<'_, PyAny>>,
                 timeout: Option<&Bound<'_, PyAny>>,
+                server_name: Option<&Bound<'_, PyAny>>,
                 stepwise: bool,
             ) -> PyResult<$exchange> {
                 let running = self.settings.running($open)?;
                 let handle = self.settings.start(
-                    py, &running, method, scheme, host, port, target, headers, body, timeout, stepwise,
+                    py, &running, method, scheme, host, port, target, headers, body, timeout,
+                    server_name, stepwise,
                 )?;
                 Ok(($handle)(handle, &running))
             }

@@ -73,7 +73,10 @@ pub(super) fn silent_listener() -> (socket2::Socket, SocketAddr, Vec<socket2::So
 
 pub(super) async fn connect(connector: &Connector, host: &str, port: u16) -> Result<Stream> {
     let origin = origin(host, port.into());
-    tokio::time::timeout(HANGS, connector.connect(&origin, None, &Handle::current()))
-        .await
-        .expect("the test hangs")
+    tokio::time::timeout(
+        HANGS,
+        connector.connect(&origin, None, None, &Handle::current()),
+    )
+    .await
+    .expect("the test hangs")
 }

@@ -28,7 +28,7 @@ async fn impossible_names_are_connect_errors() {
     let mut bytes = origin("", 80);
     bytes.host = bytes::Bytes::from_static(b"\xff\xfe");
     let error = connector
-        .connect(&bytes, None, &Handle::current())
+        .connect(&bytes, None, None, &Handle::current())
         .await
         .expect_err("no such name");
     assert_eq!(error.kind(), Kind::Connect);
@@ -37,7 +37,12 @@ async fn impossible_names_are_connect_errors() {
 #[tokio::test]
 async fn a_port_beyond_the_last_is_a_connect_error() {
     let error = Connector::default()
-        .connect(&origin("127.0.0.1", 123_456), None, &Handle::current())
+        .connect(
+            &origin("127.0.0.1", 123_456),
+            None,
+            None,
+            &Handle::current(),
+        )
         .await
         .expect_err("no such port");
     assert_eq!(error.kind(), Kind::Connect);
@@ -115,6 +120,7 @@ async fn a_slow_look_up_is_inside_the_timeout() {
     let error = connector
         .connect(
             &origin("slow.example", 80),
+            None,
             Some(Duration::from_millis(20)),
             &Handle::current(),
         )
@@ -132,6 +138,7 @@ async fn abandoned_look_ups_take_a_bounded_number_of_threads() {
         let error = connector
             .connect(
                 &origin("slow.example", port.into()),
+                None,
                 Some(Duration::from_millis(2)),
                 &Handle::current(),
             )

@@ -62,7 +62,7 @@ async fn the_timeout_bounds_the_attempt() {
         let origin = origin("127.0.0.1", address.port().into());
         let started = Instant::now();
         let error = connector
-            .connect(&origin, Some(timeout), &Handle::current())
+            .connect(&origin, None, Some(timeout), &Handle::current())
             .await
             .expect_err("nobody answers");
         assert_eq!(error.kind(), Kind::ConnectTimeout);
@@ -109,7 +109,7 @@ fn no_runtime_need_be_current() {
     let connector = with_addresses(vec![live; 3]);
     let origin = origin("three.example", port.into());
     let timeout = Some(super::HANGS);
-    let mut connecting = Box::pin(connector.connect(&origin, timeout, runtime.handle()));
+    let mut connecting = Box::pin(connector.connect(&origin, None, timeout, runtime.handle()));
     // Polled by a thread that is in no runtime's context, until the reactor has done its part.
     let (woken, waits) = std::sync::mpsc::channel();
     let waker = std::task::Waker::from(Arc::new(Unpark(woken)));
@@ -217,7 +217,7 @@ async fn retries_pause_as_httpcores_do() {
     };
     let started = tokio::time::Instant::now();
     let error = connector
-        .connect(&origin("none.example", 80), None, &Handle::current())
+        .connect(&origin("none.example", 80), None, None, &Handle::current())
         .await
         .expect_err("the name is unknown");
     assert_eq!(error.to_string(), "[Errno -2] Name or service not known");
@@ -324,7 +324,7 @@ async fn a_full_unix_listener_is_waited_for() {
     let origin = origin("second.example", 80);
     let runtime = Handle::current();
     let full = connector
-        .connect(&origin, Some(Duration::from_millis(50)), &runtime)
+        .connect(&origin, None, Some(Duration::from_millis(50)), &runtime)
         .await
         .expect_err("the queue is full");
     assert_eq!(full.kind(), Kind::ConnectTimeout);

@@ -1,4 +1,4 @@
-//! Stream: a connected socket, registered with a runtime.
+//! SocketStream: a connected socket, registered with a runtime.
 //!
 //! tokio's own `TcpStream` is registered for reading and writing at once, edge-triggered, so that each of
 //! the peer's acknowledgements wakes the task for nothing. Here a socket is registered for reading, and
@@ -43,7 +43,7 @@ const SMALL_READ: usize = 8 * 1024;
 ///
 /// Closes the socket, at once and from any thread.
 #[derive(Debug)]
-pub struct Stream {
+pub struct SocketStream {
     /// Declared first: dropped, it leaves the runtime's poll set before the socket closes.
     writable: Option<AsyncFd<OwnedFd>>,
     socket: AsyncFd<Arc<Connected>>,
@@ -51,7 +51,7 @@ pub struct Stream {
     lull: Lull,
 }
 
-impl Stream {
+impl SocketStream {
     /// A view of the socket.
     pub fn view(&self) -> SocketView {
         SocketView::of(self.socket.get_ref())
@@ -145,7 +145,7 @@ fn register<T: AsRawFd>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> 
     Ok(unsafe { AsyncFd::register_with_interest(owner, interest) }?)
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for SocketStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -202,7 +202,7 @@ fn receive(socket: &Socket, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
     Ok(())
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for SocketStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -236,7 +236,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-impl NetworkStream for Stream {
+impl NetworkStream for SocketStream {
     fn is_readable(&self) -> bool {
         is_readable(self.socket())
     }

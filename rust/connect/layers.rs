@@ -1,0 +1,117 @@
+//! Layers: what lies between HTTP and the socket: nothing, or TLS.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::socket_stream::SocketStream;
+use super::view::SocketView;
+use crate::connection::NetworkStream;
+use crate::tls::TlsStream;
+
+/// A connected stream.
+///
+/// # Drop
+///
+/// Closes the socket, at once and from any thread.
+#[derive(Debug)]
+pub enum Stream {
+    /// The socket itself.
+    Plain(SocketStream),
+    /// TLS, over whatever was there before.
+    Secure(Box<TlsStream<Stream>>),
+}
+
+impl Stream {
+    /// A view of the socket, and of the TLS session next to HTTP.
+    pub fn view(&self) -> SocketView {
+        match self {
+            Stream::Plain(stream) => stream.view(),
+            Stream::Secure(stream) => {
+                let view = stream.get_ref().view();
+                view.secured_by(stream.secured().clone())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl Stream {
+    /// The socket below all layers.
+    pub(super) fn socket(&self) -> &socket2::Socket {
+        match self {
+            Stream::Plain(stream) => stream.socket(),
+            Stream::Secure(stream) => stream.get_ref().socket(),
+        }
+    }
+}
+
+/// Hands a poll to whichever stream there is.
+macro_rules! each {
+    ($self:ident, $stream:ident => $poll:expr) => {
+        match $self.get_mut() {
+            Stream::Plain($stream) => {
+                let $stream = Pin::new($stream);
+                $poll
+            }
+            Stream::Secure($stream) => {
+                let $stream = Pin::new(&mut **$stream);
+                $poll
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, stream => stream.poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, stream => stream.poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Secure(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_shutdown(cx))
+    }
+}
+
+impl NetworkStream for Stream {
+    fn is_readable(&self) -> bool {
+        match self {
+            Stream::Plain(stream) => stream.is_readable(),
+            Stream::Secure(stream) => stream.is_readable(),
+        }
+    }
+}

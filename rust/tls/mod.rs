@@ -1,0 +1,116 @@
+//! TLS: a session over a connected stream, whoever does the cryptography.
+//!
+//! A session is an engine of bytes: it is told what came from the peer and what is to be sent, and says
+//! what that means for the other side of each. It does no I/O, and no I/O is done while it works. `stream`
+//! puts one between HTTP and a socket. Nothing of Python is known here: the sessions of an `ssl.SSLContext`
+//! are made and run behind [`Context`] and [`Session`].
+
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+pub use stream::TlsStream;
+
+/// Makes sessions, with the trust, the certificates and the limits of one configuration.
+pub trait Context: Send + Sync + fmt::Debug {
+    /// A session that has sent nothing yet.
+    ///
+    /// Called on a thread that may block.
+    ///
+    /// # Errors
+    ///
+    /// The configuration does not take this server's name.
+    fn open(&self, hello: &Hello) -> Result<Box<dyn Session>, Failure>;
+}
+
+/// What a session is begun with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Whom the certificate must name; a name or an IP address, as the URL or `sni_hostname` has it. `None`
+    /// names nobody, which a configuration may refuse.
+    pub server_name: Option<String>,
+    /// The protocols to offer by ALPN, the best first. Empty offers none.
+    pub protocols: Vec<String>,
+}
+
+/// One side's end of a TLS connection.
+pub trait Session: Send {
+    /// Takes in what has come and what is to be sent, and puts out what follows from it.
+    fn turn(&mut self, turn: &mut Turn);
+
+    /// What there is to know about the session, for those who know its kind. The same one at any time.
+    fn secured(&self) -> Secured;
+}
+
+/// What a session tells about itself, to whoever knows its kind.
+pub type Secured = Arc<dyn Any + Send + Sync>;
+
+/// One turn of a session: what goes in, and what comes out.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// In: bytes that came from the peer. All of them are taken.
+    pub received: Vec<u8>,
+    /// In: no more will come.
+    pub ended: bool,
+    /// In: bytes for the peer, in the clear. Those that cannot be taken yet (the handshake is not over) stay.
+    pub outgoing: Vec<u8>,
+    /// Out: bytes that the peer sent, in the clear.
+    pub opened: Vec<u8>,
+    /// Out: bytes to send to the peer as they are.
+    pub sealed: Vec<u8>,
+    /// Out: the handshake is over.
+    pub is_shaken: bool,
+    /// Out: the peer sends no more, behind what is `opened`. Closing without saying so is closing as well, as
+    /// httpcore sees it: whether a message is complete is for its framing to tell.
+    pub is_closed: bool,
+    /// Out: the session is over, behind what is `opened` and `sealed`.
+    pub failure: Option<Failure>,
+}
+
+/// Why a session is over. Displays as the text of its cause.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    text: String,
+    cause: Option<Secured>,
+}
+
+impl Failure {
+    /// A failure in words.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            cause: None,
+        }
+    }
+
+    /// A failure with something that its maker will know again.
+    pub fn with_cause(text: impl Into<String>, cause: Secured) -> Self {
+        Self {
+            text: text.into(),
+            cause: Some(cause),
+        }
+    }
+
+    /// What its maker put in.
+    pub fn cause(&self) -> Option<&Secured> {
+        self.cause.as_ref()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<Failure> for std::io::Error {
+    fn from(failure: Failure) -> Self {
+        std::io::Error::other(failure)
+    }
+}

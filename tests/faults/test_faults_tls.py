@@ -1,0 +1,384 @@
+"""Chapter T: certificates that are refused, handshakes that end in the middle, sessions that end silently."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import time
+import warnings
+
+from certificates import (
+    careless_context,
+    client_context,
+    deep_context,
+    demanding_context,
+    expired_context,
+    identify,
+    server_context,
+    stranger_context,
+)
+from doors import Door
+from matrix import (
+    CE,
+    CT,
+    FULL_SIZE,
+    P0,
+    P1,
+    PX,
+    RE,
+    RPE,
+    VAIN,
+    WE,
+    Answer,
+    Case,
+    Either,
+    Expect,
+    Row,
+    attempt,
+    check,
+    check_after,
+    check_next,
+    fails,
+    run_case,
+)
+from servers import (
+    CLOSE,
+    DROP,
+    FIN,
+    HEAR,
+    RAW,
+    RECEIVE,
+    RECEIVE_HEAD,
+    RST,
+    SERVE,
+    STALL,
+    Connection,
+    Script,
+    Server,
+    call,
+    drip,
+    send,
+)
+from verdicts import judge, parametrize
+
+SHORT = {"connect": 0.3}
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+TO_EOF = b"HTTP/1.1 200 OK\r\n\r\n0123456789"
+SHORT_BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n0123456789"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+
+# TLS records: type, version, length, payload (RFC 8446 section 5.1).
+HEADER_ONLY = b"\x16\x03\x03\x00\x7a"
+TOO_LONG = b"\x16\x03\x03\xff\xff" + b"x" * 100
+CLOSE_NOTIFY = b"\x15\x03\x03\x00\x02\x01\x00"
+USER_CANCELED = b"\x15\x03\x03\x00\x02\x01\x5a"
+# A record of application data whose authentication cannot be right.
+FORGED = b"\x17\x03\x03\x00\x40" + bytes(64)
+
+
+def fatal(code: int) -> bytes:
+    return b"\x15\x03\x03\x00\x02\x02" + bytes([code])
+
+
+def trusting(**more: object) -> dict[str, object]:
+    return {"ssl_context": client_context(), **more}
+
+
+def secure(expect: Expect, script: Script, after: str = P0, label: str = "", **more) -> Case:
+    """A case between a server with a good certificate and a client who trusts it; `more` changes that."""
+    return Case(
+        expect, script, after, label, **{"tls": server_context(), "pool": trusting(), "timeout": {}, **more}
+    )
+
+
+def below(expect: Expect, *script: object, label: str = "", **more) -> Case:
+    """A case whose server has heard the ClientHello, and goes on below TLS."""
+    return secure(expect, [RAW, HEAR, *script], label=label, **more)
+
+
+def versioned(version: ssl.TLSVersion) -> ssl.SSLContext:
+    context = server_context()
+    # Versions that a default installation has retired.
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it is what the row is about
+        context.minimum_version = context.maximum_version = version
+    return context
+
+
+def on_the_wire(data: bytes):
+    """Bytes below TLS, behind whatever the session has sent."""
+
+    def play(connection: Connection) -> None:
+        with connection.wire as wire:
+            wire.sendall(data)
+
+    return call(play)
+
+
+def end_below(how: int):
+    """Our direction ends, and the session says nothing of it."""
+
+    def play(connection: Connection) -> None:
+        with connection.wire as wire:
+            wire.shutdown(how)
+
+    return call(play)
+
+
+UNCLEAN_FIN = end_below(socket.SHUT_WR)
+
+
+def say_goodbye(connection: Connection) -> None:
+    """Sends close_notify, and leaves the connection open below."""
+    connection.sock.settimeout(0.05)
+    with contextlib.suppress(OSError):
+        connection.sock.unwrap()  # waits in vain for the client's
+    connection.sock.settimeout(None)
+
+
+GOODBYE = call(say_goodbye)
+
+
+async def each_alert(door: Door) -> None:
+    """Every fatal alert there may be ends the handshake at once."""
+    codes = (
+        range(256) if FULL_SIZE else (0, 10, 20, 40, 42, 48, 50, 70, 71, 80, 86, 90, 109, 112, 116, 120, 255)
+    )
+    for code in codes:
+        await run_case(door, below(fails(CE), send(fatal(code)), STALL, label=f"{code}"))
+
+
+async def cut_flight(door: Door) -> None:
+    """The server's flight, cut off by a RST at different places, up to one byte before its end."""
+    context = client_context()
+    offset = 0
+    while offset is not None:
+        cut = _Cut(offset)
+        await run_case(
+            door,
+            secure(fails(CE), [RAW, call(cut.play), RST], pool={"ssl_context": context}, label=f"{offset}"),
+        )
+        offset = cut.following
+
+
+class _Cut:
+    """Sends the first bytes of a real server's flight."""
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+        self.following: int | None = None
+
+    def play(self, connection: Connection) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = server_context().wrap_bio(incoming, outgoing, server_side=True)
+        incoming.write(connection.sock.recv(65536))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            session.do_handshake()
+        flight = outgoing.read()
+        connection.sock.sendall(flight[: self._offset])
+        step = 1 if FULL_SIZE else 131
+        self.following = self._offset + step if self._offset + step < len(flight) else None
+
+
+async def pools_apart(door: Door) -> None:
+    """What one pool trusts, another does not have to."""
+    with Server(tls=server_context()) as server:
+        careless = door.pool(ssl_context=careless_context())
+        strict = door.pool(ssl_context=stranger_context())
+        for _ in range(2):
+            outcome = await attempt(door, careless.request("GET", server.url()))
+            check("verdict", outcome.error is None, f"{outcome.error!r}")
+            outcome = await attempt(door, strict.request("GET", server.url()))
+            check("verdict", isinstance(outcome.error, CE), f"{outcome.error!r}")
+        check("foreign", not door.foreign, f"{door.foreign!r}")
+
+
+async def changed_context(door: Door) -> None:
+    """A connection is made with the context as it is by then."""
+    context = client_context()
+    with Server(tls=demanding_context(ssl.TLSVersion.TLSv1_2)) as server:
+        pool = door.pool(ssl_context=context)
+        outcome = await attempt(door, pool.request("GET", server.url()))
+        check("verdict", isinstance(outcome.error, CE), f"{outcome.error!r}")
+        identify(context)
+        await check_next(door, pool, server)
+
+
+async def asked_for_names(door: Door) -> None:
+    """SNI names the URL's host, or what the request says; an address is not named (RFC 6066 section 3)."""
+    asked: list[str | None] = []
+    context = server_context()
+    context.sni_callback = lambda session, name, context: asked.append(name)
+    with Server(tls=context) as server:
+        for host, extensions, name in (
+            ("localhost", {}, "localhost"),
+            ("127.0.0.1", {}, None),
+            ("127.0.0.1", {"sni_hostname": "example.com"}, "example.com"),
+            ("localhost", {"sni_hostname": "other.com"}, "other.com"),
+        ):
+            pool = door.pool(ssl_context=client_context())
+            outcome = await attempt(
+                door, pool.request("GET", server.url(host=host), extensions=dict(extensions))
+            )
+            check("verdict", outcome.error is None, f"{host}: {outcome.error!r}")
+            check("verdict", asked.pop() == name, f"{host}: asked for {asked}")
+
+
+async def abandoned_while_writing(door: Door) -> None:
+    """The server leaves without a word in the middle of an upload."""
+    with Server([[RECEIVE_HEAD, DROP]], tls=server_context()) as server:
+        pool = door.pool(ssl_context=client_context())
+        content = bytes(8_000_000)
+        outcome = await attempt(door, pool.request("POST", server.url(), content=content))
+        check("foreign", not door.foreign, f"came out of the pool: {door.foreign!r}")
+        check("verdict", isinstance(outcome.error, (RE, RPE, WE)), f"{outcome.error!r}")
+        await check_after(door, pool, server, P0)
+
+
+async def stalled_handshake(door: Door) -> None:
+    """The time to connect holds for the whole handshake, however busy the server looks."""
+    for label, script in (
+        ("silent", [STALL]),
+        ("a byte at a time", [drip(HEADER_ONLY + bytes(100), 0.05), STALL]),
+        ("a header", [send(HEADER_ONLY), STALL]),
+    ):
+        started = time.monotonic()
+        await run_case(door, below(fails(CT), *script, timeout=SHORT, label=label))
+        check("verdict", time.monotonic() - started < 3.0, f"{label}: late")
+
+
+ROWS = [
+    Row("T-01", "a good certificate", (secure(Answer(body=b"ok"), [SERVE], P1),)),
+    Row(
+        "T-02",
+        "an unknown authority",
+        (
+            secure(
+                fails(CE, part="CERTIFICATE_VERIFY_FAILED"),
+                [SERVE],
+                VAIN,
+                pool={"ssl_context": stranger_context()},
+            ),
+        ),
+    ),
+    Row(
+        "T-03",
+        "a certificate of another host",
+        (secure(fails(CE, part="Hostname mismatch"), [SERVE], extensions={"sni_hostname": "wrong.com"}),),
+    ),
+    Row(
+        "T-04",
+        "a certificate that is too old",
+        (secure(fails(CE, part="certificate has expired"), [SERVE], VAIN, tls=expired_context()),),
+    ),
+    Row(
+        "T-05",
+        "a server that wants to see a certificate, TLS 1.3",
+        (secure(fails(RE), [SERVE], VAIN, tls=demanding_context(ssl.TLSVersion.TLSv1_3)),),
+    ),
+    Row(
+        "T-06",
+        "a server that wants to see a certificate, TLS 1.2",
+        (secure(fails(CE), [SERVE], VAIN, tls=demanding_context(ssl.TLSVersion.TLSv1_2)),),
+    ),
+    Row(
+        "T-07",
+        "a server of TLS 1.1",
+        (secure(fails(CE), [SERVE], VAIN, tls=versioned(ssl.TLSVersion.TLSv1_1)),),
+    ),
+    Row(
+        "T-08",
+        "a server that speaks no TLS",
+        (below(fails(CE, part="WRONG_VERSION_NUMBER"), send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), CLOSE),),
+    ),
+    Row(
+        "T-09",
+        "noise instead of a ServerHello",
+        (
+            below(fails(CE), send(bytes(range(200))), STALL, label="no record"),
+            below(fails(CE), send(b"\x16\x03\x03\x00\xc3" + bytes(range(195))), STALL, label="a record"),
+        ),
+    ),
+    Row("T-10", "the server ends after the ClientHello", (below(fails(CE), CLOSE),)),
+    Row(
+        "T-11",
+        "the server resets",
+        (
+            below(fails(CE), RST, label="after the ClientHello"),
+            secure(fails(CE), [RAW, RST], label="on accept"),
+        ),
+    ),
+    Row("T-12", "close_notify within the handshake", (below(fails(CE), send(CLOSE_NOTIFY), STALL),)),
+    Row("T-13", "handshakes that do not get on (also T-14, T-15)", scenario=stalled_handshake),
+    Row("T-16", "every fatal alert", scenario=each_alert),
+    Row("T-17", "5,000 warnings", (below(fails(CE), send(USER_CANCELED * 5_000), STALL),)),
+    Row("T-18", "a record that is too long", (below(fails(CE), send(TOO_LONG), STALL),)),
+    Row(
+        "T-19", "a chain of many authorities", (secure(Answer(body=b"ok"), [SERVE], P1, tls=deep_context(8)),)
+    ),
+    Row(
+        "T-21",
+        "whatever the server makes of ALPN",
+        (
+            secure(Answer(body=b"ok"), [SERVE], P1, "http/1.1", tls=server_context("http/1.1")),
+            secure(Answer(body=b"ok"), [SERVE], P1, "h2", tls=server_context("h2")),
+            secure(Answer(body=b"ok"), [SERVE], P1, "foo", tls=server_context("foo")),
+        ),
+    ),
+    Row("T-22", "pools with different trust share nothing", scenario=pools_apart),
+    Row("T-23", "a context that is changed between two connections", scenario=changed_context),
+    Row("T-25", "an end without a word while we write", scenario=abandoned_while_writing),
+    Row(
+        "T-27",
+        "a whole body, then an end without a word",
+        (
+            secure(Answer(body=b"ok"), [RECEIVE, send(OK), UNCLEAN_FIN], PX, "sized", settle=True),
+            secure(Answer(body=b"ok"), [RECEIVE, send(CHUNKED), UNCLEAN_FIN], PX, "chunked", settle=True),
+        ),
+    ),
+    Row(
+        "T-28",
+        "a body up to the end, then an end without a word",
+        (secure(Answer(body=b"0123456789"), [RECEIVE, send(TO_EOF), UNCLEAN_FIN, STALL]),),
+    ),
+    Row(
+        "T-29",
+        "half a body, then an end without a word",
+        (secure(fails(RPE), [RECEIVE, send(SHORT_BODY), UNCLEAN_FIN, STALL]),),
+    ),
+    Row(
+        "T-30",
+        "a body up to close_notify; the connection stays open below",
+        (secure(Answer(body=b"0123456789"), [RECEIVE, send(TO_EOF), GOODBYE, STALL]),),
+    ),
+    Row(
+        "T-31",
+        "a forged record in the middle of a body",
+        (secure(fails(RE), [RECEIVE, send(SHORT_BODY), on_the_wire(FORGED), STALL]),),
+    ),
+    Row(
+        "T-32",
+        "close_notify while idle",
+        (secure(Answer(body=b"ok"), [RECEIVE, send(OK), GOODBYE], PX, settle=True),),
+    ),
+    Row(
+        "T-33",
+        "noise while idle",
+        (secure(Answer(body=b"ok"), [RECEIVE, send(OK), on_the_wire(b"noise")], PX, settle=True),),
+    ),
+    Row("T-34", "the server ends after the handshake", (secure(fails(RPE), [FIN]),)),
+    Row(
+        "T-35",
+        "the server resets after the request",
+        (secure(Either((fails(RE), fails(RPE))), [RECEIVE, RST]),),
+    ),
+    Row("T-38", "whom the server is asked for", scenario=asked_for_names),
+    Row("T-39", "the server resets in the middle of its flight", scenario=cut_flight),
+]
+
+
+@parametrize(ROWS)
+def test_row(row: Row, door: str, engine: str) -> None:
+    judge(row, door, engine)
