@@ -1,19 +1,28 @@
 """TLS by Python's own `ssl` module, with the user's own context, over the engine's sockets.
 
 The engine moves the bytes; here they pass through an `ssl.SSLObject`. Whatever the context says about
-trust, certificates, versions and hooks holds, since it is the context that is asked.
+trust, certificates, versions and hooks holds, since it is the context that is asked. Where rustls does the
+bytes, the same objects are asked for the verdict on each certificate; here is told when that is not enough.
 
 Everything here is called on threads of the engine's. Nothing here does any I/O.
 """
 
 from __future__ import annotations
 
+import _ssl
+import logging
 import ssl
+import tempfile
 from threading import Lock
+from typing import Any, Literal, TypeAlias
 
 from ._flavour import Flavour
 
-__all__ = ["Session", "Sessions", "acts_on_sockets"]
+__all__ = ["Policy", "RustlsObject", "Session", "Sessions", "acts_on_sockets", "objection"]
+
+Policy: TypeAlias = Literal["auto", "python", "rustls"]
+
+logger = logging.getLogger("httpcore_hyper")
 
 # One read takes one TLS record, whatever is asked for.
 _READ_SIZE = 256 * 1024
@@ -26,9 +35,12 @@ _ALPN = Lock()
 class Sessions:
     """Opens the sessions of one pool, or of one `start_tls`."""
 
-    def __init__(self, flavour: Flavour, context: ssl.SSLContext | None) -> None:
+    def __init__(self, flavour: Flavour, context: ssl.SSLContext | None, policy: Policy = "python") -> None:
         self._flavour = flavour
         self._context = context
+        self.policy = policy
+        """Who does the cryptography: `"python"` this module; `"rustls"` rustls or nobody; `"auto"` rustls where
+        it is proven to make no difference, else this module."""
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -40,6 +52,24 @@ class Sessions:
     def open(self, server_hostname: str | None, protocols: list[str]) -> Session:
         """A session that has sent nothing yet. Raises what `wrap_bio` raises, `ValueError` for bad names."""
         return Session(self.context, server_hostname, protocols)
+
+    def objection(self) -> str | None:
+        """Why rustls cannot take this context's place: something that acts on sessions, and it would miss."""
+        return objection(self.context)
+
+    def verifies(self) -> bool:
+        """Whether the context looks at certificates."""
+        return self.context.verify_mode != ssl.CERT_NONE
+
+    def trusting(self, authority: bytes) -> Sessions:
+        """Sessions of a fresh context that trusts this authority (DER) alone."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=authority)
+        return Sessions(self._flavour, context)
+
+    def explain(self, reason: str) -> None:
+        """Why a connection is not served by rustls."""
+        logger.debug("A connection's TLS runs on Python's ssl: %s", reason)
 
 
 class Session:
@@ -62,9 +92,9 @@ class Session:
     ) -> tuple[bytes, bytes, int, bool, bool, Exception | None]:
         """Takes in bytes from the peer (and their end), and bytes in the clear for it.
 
-        Returns `(opened, sealed, unsealed, is_shaken, is_closed, error)`: what the peer sent in the clear, what to
-        send to it, how many bytes of `outgoing` could not be taken yet, whether the handshake is over, whether
-        the peer sends no more, and what ended the session, which comes behind what is opened and sealed.
+        Returns `(opened, sealed, unsealed, is_shaken, is_closed, error)`: what the peer sent in the clear, what
+        to send to it, how many bytes of `outgoing` could not be taken yet, whether the handshake is over,
+        whether the peer sends no more, and what ended the session, behind what is opened and sealed.
         """
         if received:
             self._incoming.write(received)
@@ -136,3 +166,97 @@ def acts_on_sockets(context: ssl.SSLContext) -> str | None:
 
 def _owner(context: ssl.SSLContext, name: str) -> type | None:
     return next((base for base in type(context).__mro__ if name in base.__dict__), None)
+
+
+# What a genuine context has at any time. Whoever puts one of these names on an instance changes what it does.
+_ATTRIBUTES = frozenset(dir(ssl.SSLContext))
+
+_PROTOCOLS = (ssl.PROTOCOL_TLS_CLIENT, ssl.PROTOCOL_TLS)
+
+
+def objection(context: ssl.SSLContext) -> str | None:
+    """Why the verdicts of a context's sessions are not all there is to them; `None` where they are.
+
+    Cheap, since it is asked for each connection: a context may be changed at any time.
+    """
+    kind = type(context)
+    # After `truststore.inject_into_ssl()` its class has this name; so the one base is looked at as well.
+    if kind.__bases__ != (_ssl._SSLContext,) or (kind.__module__, kind.__qualname__) != ("ssl", "SSLContext"):
+        return f"{kind.__module__}.{kind.__qualname__} is not ssl.SSLContext itself"
+    own = _ATTRIBUTES.intersection(vars(context)) - {"_msg_callback"}
+    if own:
+        return f"ssl_context.{min(own)} is overridden"
+    if kind.sslobject_class is not ssl.SSLObject or kind.sslsocket_class is not ssl.SSLSocket:
+        return "the context's sessions are of a class of their own"
+    for function in (kind.wrap_bio, ssl.SSLObject.do_handshake, ssl.SSLObject._create):
+        if getattr(function, "__module__", None) != "ssl":
+            return "ssl has been patched"
+    if context._msg_callback is not None:  # type: ignore[attr-defined]
+        return "ssl_context has a message callback"
+    if context.protocol not in _PROTOCOLS:
+        return f"ssl_context.protocol is {context.protocol!r}"
+    if context.post_handshake_auth:
+        return "ssl_context.post_handshake_auth is set"
+    if context.keylog_filename is not None:
+        return "ssl_context.keylog_filename is set"
+    if not ssl.OPENSSL_VERSION.startswith("OpenSSL "):
+        return f"ssl is built on {ssl.OPENSSL_VERSION}"
+    return None
+
+
+class RustlsObject:
+    """What tools ask an `ssl.SSLObject` for, of a session by rustls."""
+
+    def __init__(
+        self,
+        cipher: str,
+        bits: int,
+        protocol: str | None,
+        certificate: bytes | None,
+        server_hostname: str,
+        verifies: bool,
+    ) -> None:
+        self._cipher = cipher, "TLSv1.3", bits
+        self._protocol = protocol
+        self._certificate = certificate
+        self._verifies = verifies
+        self.server_hostname = server_hostname
+        """Whom the certificate names."""
+        self.server_side = False
+        self.session_reused = False
+
+    def version(self) -> str:
+        """`"TLSv1.3"`: rustls does no other here."""
+        return "TLSv1.3"
+
+    def cipher(self) -> tuple[str, str, int]:
+        """The suite's name, its protocol, and the size of its key in bits."""
+        return self._cipher
+
+    def shared_ciphers(self) -> None:
+        """Known to servers only."""
+
+    def compression(self) -> None:
+        """There is none in TLS 1.3."""
+
+    def selected_alpn_protocol(self) -> str | None:
+        """What was agreed on by ALPN."""
+        return self._protocol
+
+    def selected_npn_protocol(self) -> None:
+        """There is none in TLS 1.3."""
+
+    def getpeercert(self, binary_form: bool = False) -> dict[str, Any] | bytes | None:
+        """The server's certificate, decoded or as DER; `{}` for one that nobody has looked at."""
+        if binary_form or self._certificate is None:
+            return self._certificate
+        return _decoded(self._certificate) if self._verifies else {}
+
+
+def _decoded(certificate: bytes) -> dict[str, Any]:
+    # The one decoder that gives exactly this form; it reads files.
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(ssl.DER_cert_to_PEM_cert(certificate))
+        file.flush()
+        decoded: dict[str, Any] = _ssl._test_decode_cert(file.name)  # type: ignore[attr-defined]
+    return decoded

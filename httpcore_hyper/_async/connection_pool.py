@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from .. import _rust
 from .._flavour import Flavour, whole_body
-from .._ssl import Sessions, acts_on_sockets
+from .._ssl import Policy, Sessions, acts_on_sockets
 from .connection import AsyncHTTPConnection, AsyncRequestView
 from .response_stream import AsyncResponseStream
 from .tracing import send_traced
@@ -50,6 +50,7 @@ class AsyncEnginePool(_Pool):
     _native: _rust.AsyncPool | None = None
     _delegated: str | None = None
     _views: WeakValueDictionary[int, AsyncHTTPConnection] | None = None
+    _policy: Policy = "auto"
     _sessions: Sessions | None = None
     """The TLS of the engine; made with it."""
     _uses_lists: bool = False
@@ -173,7 +174,7 @@ class AsyncEnginePool(_Pool):
 
     def _tls(self) -> Sessions:
         if self._sessions is None:
-            self._sessions = Sessions(self._flavour, self._ssl_context)
+            self._sessions = Sessions(self._flavour, self._ssl_context, self._policy)
         return self._sessions
 
     async def aclose(self) -> None:

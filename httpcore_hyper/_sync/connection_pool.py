@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from .. import _rust
 from .._flavour import Flavour, whole_body
-from .._ssl import Sessions, acts_on_sockets
+from .._ssl import Policy, Sessions, acts_on_sockets
 from .connection import HTTPConnection, RequestView
 from .response_stream import ResponseStream
 from .tracing import send_traced
@@ -51,6 +51,7 @@ class EnginePool(_Pool):
     _native: _rust.Pool | None = None
     _delegated: str | None = None
     _views: WeakValueDictionary[int, HTTPConnection] | None = None
+    _policy: Policy = "auto"
     _sessions: Sessions | None = None
     """The TLS of the engine; made with it."""
     _uses_lists: bool = False
@@ -174,7 +175,7 @@ class EnginePool(_Pool):
 
     def _tls(self) -> Sessions:
         if self._sessions is None:
-            self._sessions = Sessions(self._flavour, self._ssl_context)
+            self._sessions = Sessions(self._flavour, self._ssl_context, self._policy)
         return self._sessions
 
     def close(self) -> None:

@@ -74,8 +74,8 @@ class NetworkStream(_Base):
         """Puts TLS over the connection, and returns the stream to go on with.
 
         `server_hostname` is whom the certificate must name. `timeout` is in seconds and bounds the handshake.
-        Raises `ConnectTimeout` and `ConnectError`, the latter also on a connection that still speaks HTTP. After
-        a failure or a cancellation the connection is closed.
+        Raises `ConnectTimeout` and `ConnectError`, the latter also on a connection that still speaks HTTP.
+        After a failure or a cancellation the connection is closed.
         """
         sessions = Sessions(self._flavour, ssl_context)
         operation = self._native.start_tls(sessions, server_hostname, timeout)
@@ -91,11 +91,14 @@ class NetworkStream(_Base):
 
         `client_addr` and `server_addr` are as `getsockname()` and `getpeername()` give them. `socket` is a
         `socket.socket` on the same connection: shutting it down ends what is read or written here.
-        `is_readable` is true of a closed connection too. `ssl_object` is the TLS session, an `ssl.SSLObject`. The
-        `socket` lies under it.
+        `is_readable` is true of a closed connection too. `ssl_object` is the TLS session: an
+        `ssl.SSLObject`, or what tools ask one for. `tls_backend` says who does its cryptography, `"rustls"`
+        or `"python"`. The `socket` lies under it.
         """
         if info == "ssl_object":
             return self._native.ssl_object()
+        if info == "tls_backend":
+            return self._native.tls_backend()
         if info == "client_addr":
             return self._native.client_addr()
         if info == "server_addr":

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Cause, Error, Kind, Result};
 use crate::origin::Origin;
 use crate::tls::{self, Hello, TlsStream};
 pub use layers::Stream;
@@ -121,7 +121,8 @@ impl Connector {
         within(timeout, opened, runtime).await.map(Stream::Plain)
     }
 
-    /// Puts TLS over a stream to `origin`.
+    /// Puts TLS over a stream to `origin`. Where the first session turns out to be unproven, connects a second
+    /// time: its handshake has been seen by the server, and cannot be gone on with.
     ///
     /// # Errors
     ///
@@ -146,15 +147,24 @@ impl Connector {
             }),
             protocols: vec!["http/1.1".to_owned()],
         };
-        start_tls(
-            stream,
-            Arc::clone(context),
-            hello,
-            Vec::new(),
-            timeout,
-            runtime,
-        )
-        .await
+        let first = {
+            let (context, hello) = (Arc::clone(context), hello.clone());
+            let open = move || context.open(&hello);
+            shake_hands(stream, open, Vec::new(), timeout, runtime).await
+        };
+        let Some(unproven) = first.as_ref().err().and_then(unproven) else {
+            return first;
+        };
+        let stream = self.attempt(origin, timeout, runtime).await?;
+        let again = {
+            let (context, hello) = (Arc::clone(context), hello.clone());
+            let open = move || context.open_again(&hello, &unproven);
+            shake_hands(stream, open, Vec::new(), timeout, runtime).await
+        };
+        if again.is_ok() {
+            context.remember(&hello);
+        }
+        again
     }
 
     async fn connect_tcp(&self, origin: &Origin, runtime: &Handle) -> Result<SocketStream> {
@@ -206,13 +216,33 @@ pub async fn start_tls(
     timeout: Option<Duration>,
     runtime: &Handle,
 ) -> Result<Stream> {
+    let open = move || context.open(&hello);
+    shake_hands(stream, open, received, timeout, runtime).await
+}
+
+async fn shake_hands(
+    stream: Stream,
+    open: impl FnOnce() -> std::result::Result<Box<dyn tls::Session>, tls::Failure> + Send + 'static,
+    received: Vec<u8>,
+    timeout: Option<Duration>,
+    runtime: &Handle,
+) -> Result<Stream> {
     let shaken = async {
-        TlsStream::handshake(stream, context, hello, received, runtime)
+        TlsStream::handshake(stream, open, received, runtime)
             .await
             .map_err(|error| Error::io(Kind::Connect, error))
     };
     let stream = within(timeout, shaken, runtime).await?;
     Ok(Stream::Secure(Box::new(stream)))
+}
+
+/// Why another session might succeed, if it might.
+fn unproven(error: &Error) -> Option<tls::Failure> {
+    let Cause::Io(error) = error.cause() else {
+        return None;
+    };
+    let failure = tls::Failure::inside(error)?;
+    failure.is_unproven().then(|| failure.clone())
 }
 
 fn no_tls() -> Error {

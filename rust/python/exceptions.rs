@@ -21,6 +21,9 @@ pyo3::create_exception!(
     "The pool no longer serves this request and has sent nothing of it. Never leaves the pool."
 );
 
+/// The number that OpenSSL has for what went wrong in TLS itself.
+const SSL_ERROR_SSL: i32 = 1;
+
 /// The exception classes of one flavour (httpcore or a fork of it).
 #[derive(Debug)]
 pub(super) struct Exceptions {
@@ -86,10 +89,13 @@ impl Exceptions {
 
     fn argument(&self, py: Python<'_>, error: &Error) -> PyResult<Option<Py<PyAny>>> {
         Ok(match error.cause() {
-            Cause::Io(error) => match tls_failure(error) {
+            Cause::Io(error) => match tls::Failure::inside(error) {
                 None => Some(os_error(py, error)?.unbind()),
                 Some(failure) => match ssl::exception(py, failure) {
-                    None => Some(failure.to_string().into_pyobject(py)?.into_any().unbind()),
+                    None => {
+                        let class = py.import("ssl")?.getattr("SSLError")?;
+                        Some(class.call1((SSL_ERROR_SSL, failure.to_string()))?.unbind())
+                    }
                     Some(raised) if raised.is_instance_of::<PyOSError>(py) => {
                         Some(raised.into_value(py).into_any())
                     }
@@ -134,11 +140,6 @@ impl Exceptions {
             }
         }
     }
-}
-
-/// What ended a TLS session, if that is what the error is.
-fn tls_failure(error: &io::Error) -> Option<&tls::Failure> {
-    error.get_ref()?.downcast_ref()
 }
 
 /// `OSError(errno, text)`, which Python turns into the subclass for that number.

@@ -15,6 +15,13 @@ pub(super) fn trio_waiting(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     module(py, &MODULE, "httpcore_hyper._trio")
 }
 
+/// TLS by Python's `ssl`.
+#[cfg(feature = "rustls")]
+pub(super) fn ssl(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    module(py, &MODULE, "httpcore_hyper._ssl")
+}
+
 fn module<'py>(
     py: Python<'py>,
     once: &'static PyOnceLock<Py<PyAny>>,

@@ -16,7 +16,7 @@ use super::block_on::Callers;
 use super::convert;
 use super::exceptions::Exceptions;
 use super::running;
-use super::ssl::{Context, SslObject};
+use super::ssl::{Context, ssl_object};
 use crate::cell::{ExchangeCell, Failure, Operation, Task};
 use crate::connect::{Address, SocketView, Stream};
 use crate::connection::Upgraded;
@@ -97,16 +97,17 @@ impl Network {
         }
     }
 
-    fn ssl_object(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    /// See `ssl::ssl_object`.
+    fn tls(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>, &'static str)>> {
         if self.generation != generation() {
-            return None;
+            return Ok(None);
         }
         // Of an upgraded stream as it is now: TLS may have been put over it since.
         let upgraded = self.upgraded.as_ref();
         let now = upgraded.and_then(|(stream, _)| stream.look(Stream::view));
-        let secured = now.as_ref().or(self.view.as_ref())?.secured()?;
-        let object = secured.downcast_ref::<SslObject>()?;
-        Some(object.0.clone_ref(py))
+        let view = now.as_ref().or(self.view.as_ref());
+        let secured = view.and_then(SocketView::secured);
+        secured.map(|secured| ssl_object(py, secured)).transpose()
     }
 
     fn close(&self) {
@@ -209,8 +210,12 @@ macro_rules! network_stream_methods {
                 Ok(self.begin(self.network.operation(py, task, timeout)?))
             }
 
-            fn ssl_object(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-                self.network.ssl_object(py)
+            fn ssl_object(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+                Ok(self.network.tls(py)?.map(|(object, _)| object))
+            }
+
+            fn tls_backend(&self, py: Python<'_>) -> PyResult<Option<&'static str>> {
+                Ok(self.network.tls(py)?.map(|(_, backend)| backend))
             }
 
             fn client_addr(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {

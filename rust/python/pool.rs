@@ -77,7 +77,7 @@ impl<D> Settings<D> {
             local_address,
             uds: uds.map(convert::path).transpose()?,
             socket_options,
-            tls: Some(ssl::Context::shared(tls)),
+            tls: Some(ssl::Context::chosen(tls)?),
             ..Connector::default()
         };
         Ok(Self {

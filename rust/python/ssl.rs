@@ -5,21 +5,116 @@
 
 use std::sync::Arc;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
-use crate::tls::{self, Failure, Hello, Secured, Turn};
+use super::modules;
+use crate::tls::{self, Complaint, Failure, Hello, Secured, Turn};
 
 /// The `Sessions` of `_ssl.py`: what one pool opens its sessions with.
 #[derive(Debug)]
 pub(super) struct Context(Py<PyAny>);
 
 impl Context {
+    /// Sessions by Python's `ssl` alone.
     pub(super) fn shared(sessions: &Bound<'_, PyAny>) -> Arc<dyn tls::Context> {
         Arc::new(Self(sessions.clone().unbind()))
     }
+
+    /// Sessions as `tls=` asks for them: `"auto"`, `"python"` or `"rustls"`.
+    pub(super) fn chosen(sessions: &Bound<'_, PyAny>) -> PyResult<Arc<dyn tls::Context>> {
+        let py = sessions.py();
+        let policy: String = sessions.getattr(intern!(py, "policy"))?.extract()?;
+        match policy.as_str() {
+            "auto" => Ok(Self::proving(sessions, tls::Policy::Auto)),
+            "rustls" if cfg!(feature = "rustls") => {
+                Ok(Self::proving(sessions, tls::Policy::Rustls))
+            }
+            "rustls" => Err(PyValueError::new_err("this build is one without rustls")),
+            _ => Ok(Self::shared(sessions)),
+        }
+    }
+
+    #[cfg(feature = "rustls")]
+    fn proving(sessions: &Bound<'_, PyAny>, policy: tls::Policy) -> Arc<dyn tls::Context> {
+        let judge = Self(sessions.clone().unbind());
+        Arc::new(tls::Proving::new(judge, policy))
+    }
+
+    #[cfg(not(feature = "rustls"))]
+    fn proving(sessions: &Bound<'_, PyAny>, _policy: tls::Policy) -> Arc<dyn tls::Context> {
+        Self::shared(sessions)
+    }
+}
+
+#[cfg(feature = "rustls")]
+impl tls::Judge for Context {
+    fn objection(&self) -> Option<String> {
+        let asked = attached(|py| {
+            let objection = self.0.bind(py).call_method0(intern!(py, "objection"))?;
+            objection.extract::<Option<String>>()
+        });
+        asked.unwrap_or_else(|failure| Some(failure.to_string()))
+    }
+
+    fn verifies(&self) -> bool {
+        let asked = attached(|py| {
+            let verifies = self.0.bind(py).call_method0(intern!(py, "verifies"))?;
+            verifies.extract::<bool>()
+        });
+        // Whoever cannot say is held to what others are.
+        asked.unwrap_or(true)
+    }
+
+    fn trusting(&self, authority: &[u8]) -> Result<Box<dyn tls::Context>, Failure> {
+        attached(|py| {
+            let name = intern!(py, "trusting");
+            let sessions = self
+                .0
+                .bind(py)
+                .call_method1(name, (PyBytes::new(py, authority),))?;
+            Ok(Box::new(Self(sessions.unbind())) as Box<dyn tls::Context>)
+        })
+    }
+
+    fn explain(&self, reason: &str) {
+        // A log that fails is no reason to fail.
+        let _ = attached(|py| {
+            self.0
+                .bind(py)
+                .call_method1(intern!(py, "explain"), (reason,))?;
+            Ok(())
+        });
+    }
+}
+
+/// What `get_extra_info("ssl_object")` gives, and the name of what does the cryptography.
+pub(super) fn ssl_object(py: Python<'_>, secured: &Secured) -> PyResult<(Py<PyAny>, &'static str)> {
+    if let Some(object) = secured.downcast_ref::<SslObject>() {
+        return Ok((object.0.clone_ref(py), "python"));
+    }
+    #[cfg(feature = "rustls")]
+    if let Some(facts) = secured.downcast_ref::<tls::Facts>()
+        && let Some(known) = facts.known()
+    {
+        let class = modules::ssl(py)?.getattr(intern!(py, "RustlsObject"))?;
+        let protocol = known.protocol.as_deref().map(String::from_utf8_lossy);
+        let leaf = known.chain.first().map(|leaf| PyBytes::new(py, leaf));
+        let (name, bits) = known.cipher;
+        let about = (
+            name,
+            bits,
+            protocol,
+            leaf,
+            &facts.server_name,
+            facts.verifies,
+        );
+        return Ok((class.call1(about)?.unbind(), "rustls"));
+    }
+    Ok((py.None(), "rustls"))
 }
 
 impl tls::Context for Context {
@@ -38,7 +133,7 @@ impl tls::Context for Context {
 }
 
 /// What `get_extra_info("ssl_object")` gives.
-pub(super) struct SslObject(pub(super) Py<PyAny>);
+struct SslObject(Py<PyAny>);
 
 /// A `Session` of `_ssl.py`.
 struct Session {
@@ -96,7 +191,21 @@ fn attached<T>(call: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T, Failur
 }
 
 fn failure(py: Python<'_>, error: PyErr) -> Failure {
-    Failure::with_cause(error.value(py).to_string(), Arc::new(error))
+    let complaint = complaint(py, &error).unwrap_or(Complaint::Other);
+    Failure::with_cause(error.value(py).to_string(), Arc::new(error), complaint)
+}
+
+fn complaint(py: Python<'_>, error: &PyErr) -> PyResult<Complaint> {
+    let ssl = py.import(intern!(py, "ssl"))?;
+    let rejected = ssl.getattr(intern!(py, "SSLCertVerificationError"))?;
+    if error.value(py).is_instance(&rejected)? {
+        return Ok(Complaint::Certificate);
+    }
+    let reason: Option<String> = error.value(py).getattr(intern!(py, "reason"))?.extract()?;
+    Ok(match reason.as_deref() {
+        Some("BAD_SIGNATURE") => Complaint::Signature,
+        _ => Complaint::Other,
+    })
 }
 
 /// The exception that a failure was made of.

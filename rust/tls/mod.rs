@@ -4,7 +4,16 @@
 //! what that means for the other side of each. It does no I/O, and no I/O is done while it works. `stream`
 //! puts one between HTTP and a socket. Nothing of Python is known here: the sessions of an `ssl.SSLContext`
 //! are made and run behind [`Context`] and [`Session`].
+//!
+//! rustls takes the place of such sessions where it is proven that it makes no difference: `proven` has the
+//! rules, `oracle` asks for the verdict on a server's certificates, `client_hello` reads what a context offers.
 
+#[cfg(feature = "rustls")]
+mod client_hello;
+#[cfg(feature = "rustls")]
+mod oracle;
+#[cfg(feature = "rustls")]
+mod proven;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -13,7 +22,30 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "rustls")]
+pub use proven::{Facts, Judge, Known, Proving};
 pub use stream::TlsStream;
+
+/// The cryptography that rustls works with.
+#[cfg(feature = "aws-lc-rs")]
+fn provider() -> rustls::crypto::CryptoProvider {
+    rustls::crypto::aws_lc_rs::default_provider()
+}
+
+/// The cryptography that rustls works with.
+#[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+fn provider() -> rustls::crypto::CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
+
+/// What becomes of a connection that rustls cannot be proven to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// The configuration's own sessions serve it.
+    Auto,
+    /// It fails, with the reason.
+    Rustls,
+}
 
 /// Makes sessions, with the trust, the certificates and the limits of one configuration.
 pub trait Context: Send + Sync + fmt::Debug {
@@ -25,6 +57,22 @@ pub trait Context: Send + Sync + fmt::Debug {
     ///
     /// The configuration does not take this server's name.
     fn open(&self, hello: &Hello) -> Result<Box<dyn Session>, Failure>;
+
+    /// A session for a second connection to the same server, after the first one's ended as [unproven]
+    /// (Failure::is_unproven).
+    ///
+    /// # Errors
+    ///
+    /// As those of `open`; also if there must not be such a session.
+    fn open_again(&self, hello: &Hello, failure: &Failure) -> Result<Box<dyn Session>, Failure> {
+        let _ = failure;
+        self.open(hello)
+    }
+
+    /// The second session has succeeded where the first was unproven.
+    fn remember(&self, hello: &Hello) {
+        let _ = hello;
+    }
 }
 
 /// What a session is begun with.
@@ -41,6 +89,11 @@ pub struct Hello {
 pub trait Session: Send {
     /// Takes in what has come and what is to be sent, and puts out what follows from it.
     fn turn(&mut self, turn: &mut Turn);
+
+    /// Whether the next turn may block, so that it needs a thread for it.
+    fn blocks(&self) -> bool {
+        true
+    }
 
     /// What there is to know about the session, for those who know its kind. The same one at any time.
     fn secured(&self) -> Secured;
@@ -76,6 +129,19 @@ pub struct Turn {
 pub struct Failure {
     text: String,
     cause: Option<Secured>,
+    complaint: Complaint,
+    unproven: bool,
+}
+
+/// What a session complains of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complaint {
+    /// The peer's certificate, its chain or its name.
+    Certificate,
+    /// A signature in the handshake.
+    Signature,
+    /// Anything else.
+    Other,
 }
 
 impl Failure {
@@ -84,15 +150,41 @@ impl Failure {
         Self {
             text: text.into(),
             cause: None,
+            complaint: Complaint::Other,
+            unproven: false,
         }
     }
 
     /// A failure with something that its maker will know again.
-    pub fn with_cause(text: impl Into<String>, cause: Secured) -> Self {
+    pub fn with_cause(text: impl Into<String>, cause: Secured, complaint: Complaint) -> Self {
         Self {
-            text: text.into(),
             cause: Some(cause),
+            complaint,
+            ..Self::new(text)
         }
+    }
+
+    /// No failure of the connection: another session might make it.
+    pub fn unproven(reason: impl Into<String>) -> Self {
+        Self {
+            unproven: true,
+            ..Self::new(reason)
+        }
+    }
+
+    /// Whether another session might make the connection.
+    pub fn is_unproven(&self) -> bool {
+        self.unproven
+    }
+
+    /// What it complains of.
+    pub fn complaint(&self) -> Complaint {
+        self.complaint
+    }
+
+    /// The failure inside an error of a [`TlsStream`], if that is what it is.
+    pub fn inside(error: &std::io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
     }
 
     /// What its maker put in.

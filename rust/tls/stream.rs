@@ -2,7 +2,7 @@
 //!
 //! A session's turn may block (Python does its cryptography, a verdict is asked for): it runs on a thread of
 //! the runtime's that may, and the session is away meanwhile. Whoever reads or writes in that time waits for
-//! its return. Nothing here knows what a session does.
+//! its return. A turn that does not block is taken at once. Nothing here knows what a session does.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 
-use super::{Hello, Secured, Session, Turn};
+use super::{Secured, Session, Turn};
 use crate::connection::NetworkStream;
 
 /// The most of a body that one turn takes: four records. While they leave for a slow peer nothing moves as
@@ -105,7 +105,7 @@ impl<S> fmt::Debug for TlsStream<S> {
 }
 
 impl<S: NetworkStream> TlsStream<S> {
-    /// Opens a session and shakes hands. `received` came from the peer before.
+    /// Opens a session, on a thread that may block, and shakes hands. `received` came from the peer before.
     ///
     /// # Errors
     ///
@@ -116,13 +116,12 @@ impl<S: NetworkStream> TlsStream<S> {
     /// Dropping the future closes the stream.
     pub async fn handshake(
         stream: S,
-        context: Arc<dyn super::Context>,
-        hello: Hello,
+        open: impl FnOnce() -> Result<Box<dyn Session>, super::Failure> + Send + 'static,
         received: Vec<u8>,
         runtime: &Handle,
     ) -> io::Result<Self> {
         let opening = runtime.spawn_blocking(move || {
-            let mut session = context.open(&hello)?;
+            let mut session = open()?;
             let mut turn = Turn {
                 received,
                 ..Turn::default()
@@ -222,8 +221,8 @@ impl<S: NetworkStream> TlsStream<S> {
         self.failure = self.failure.take().or(turn.failure);
     }
 
-    /// Sends the session away for a turn. It must be here.
-    fn send_away(&mut self, received: Vec<u8>, ended: bool) {
+    /// Has the session take a turn: here, or on a thread that may block. It must be here.
+    fn begin_turn(&mut self, received: Vec<u8>, ended: bool) {
         let Place::Here(mut session) = std::mem::replace(&mut self.session, Place::Lost) else {
             return;
         };
@@ -233,6 +232,12 @@ impl<S: NetworkStream> TlsStream<S> {
             outgoing: std::mem::take(&mut self.outgoing),
             ..Turn::default()
         };
+        if !session.blocks() {
+            session.turn(&mut turn);
+            self.session = Place::Here(session);
+            self.came_back(turn);
+            return;
+        }
         let away = Arc::new(Mutex::new(Away {
             back: Back::NotYet,
             wakers: Vec::new(),
@@ -245,7 +250,7 @@ impl<S: NetworkStream> TlsStream<S> {
         });
     }
 
-    /// Reads from the peer and sends the session away with it.
+    /// Reads from the peer and has the session take its turn with it.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut received = vec![0; self.next_read];
         let mut buffer = ReadBuf::new(&mut received);
@@ -257,7 +262,7 @@ impl<S: NetworkStream> TlsStream<S> {
             length.next_power_of_two().clamp(MIN_READ, MAX_READ)
         };
         received.truncate(length);
-        self.send_away(received, length == 0);
+        self.begin_turn(received, length == 0);
         Poll::Ready(Ok(()))
     }
 
@@ -348,7 +353,7 @@ impl<S: NetworkStream> AsyncWrite for TlsStream<S> {
         ready!(this.poll_out(cx))?;
         let length = bytes.len().min(MAX_OUTGOING);
         this.outgoing.extend_from_slice(&bytes[..length]);
-        this.send_away(Vec::new(), false);
+        this.begin_turn(Vec::new(), false);
         Poll::Ready(Ok(length))
     }
 

@@ -110,7 +110,7 @@ fn hello() -> Hello {
 
 async fn shake(toy: Toy, pipe: DuplexStream) -> io::Result<TlsStream<DuplexStream>> {
     let runtime = Handle::current();
-    let shaking = TlsStream::handshake(pipe, Arc::new(toy), hello(), Vec::new(), &runtime);
+    let shaking = TlsStream::handshake(pipe, move || toy.open(&hello()), Vec::new(), &runtime);
     tokio::time::timeout(HANGS, shaking)
         .await
         .expect("the test hangs")
@@ -176,7 +176,7 @@ async fn what_came_before_the_session_is_its_first_input() {
     let runtime = Handle::current();
     let received = [HELLO, &turned(b"early")].concat();
     let mut stream =
-        TlsStream::handshake(ours, Arc::new(Toy::default()), hello(), received, &runtime)
+        TlsStream::handshake(ours, || Toy::default().open(&hello()), received, &runtime)
             .await
             .expect("hands are shaken");
     let mut early = [0; 5];
@@ -224,8 +224,8 @@ async fn a_name_that_is_refused_is_an_error() {
         ..hello()
     };
     let runtime = Handle::current();
-    let toy = Arc::new(Toy::default());
-    let shaken = TlsStream::handshake(ours, toy, nobody, Vec::new(), &runtime).await;
+    let open = move || Toy::default().open(&nobody);
+    let shaken = TlsStream::handshake(ours, open, Vec::new(), &runtime).await;
     assert_eq!(
         shaken.expect_err("it is refused").to_string(),
         "nobody is named"
