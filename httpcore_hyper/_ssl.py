@@ -14,15 +14,23 @@ import logging
 import ssl
 import tempfile
 from threading import Lock
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 from ._flavour import Flavour
 
-__all__ = ["Policy", "RustlsObject", "Session", "Sessions", "acts_on_sockets", "objection"]
+__all__ = ["Policy", "RustlsObject", "Session", "Sessions", "acts_on_sockets", "checked", "objection"]
 
 Policy: TypeAlias = Literal["auto", "python", "rustls"]
 
 logger = logging.getLogger("httpcore_hyper")
+
+
+def checked(policy: str) -> Policy:
+    """The policy, if there is such a one; else raises `ValueError`."""
+    if policy not in get_args(Policy):
+        raise ValueError(f"tls is one of {get_args(Policy)}, not {policy!r}")
+    return cast(Policy, policy)
+
 
 # One read takes one TLS record, whatever is asked for.
 _READ_SIZE = 256 * 1024
@@ -39,8 +47,8 @@ class Sessions:
         self._flavour = flavour
         self._context = context
         self.policy = policy
-        """Who does the cryptography: `"python"` this module; `"rustls"` rustls or nobody; `"auto"` rustls where
-        it is proven to make no difference, else this module."""
+        """Who does the cryptography. `"python"`: this module; `"rustls"`: rustls or nobody; `"auto"`: rustls
+        where it is proven to make no difference, else this module."""
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -92,9 +100,9 @@ class Session:
     ) -> tuple[bytes, bytes, int, bool, bool, Exception | None]:
         """Takes in bytes from the peer (and their end), and bytes in the clear for it.
 
-        Returns `(opened, sealed, unsealed, is_shaken, is_closed, error)`: what the peer sent in the clear, what
-        to send to it, how many bytes of `outgoing` could not be taken yet, whether the handshake is over,
-        whether the peer sends no more, and what ended the session, behind what is opened and sealed.
+        Returns `(opened, sealed, unsealed, is_shaken, is_closed, error)`: what the peer sent in the clear,
+        what to send to it, how many bytes of `outgoing` could not be taken yet, whether the handshake is
+        over, whether the peer sends no more, and what ended the session, behind what is opened and sealed.
         """
         if received:
             self._incoming.write(received)

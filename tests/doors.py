@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 import httpcore
 import trio
-from engines import pool_class
+from engines import HYPER, pool_class
 from pools import Pool
 
 SYNC, ASYNCIO, UVLOOP, TRIO = "sync", "asyncio", "uvloop", "trio"
@@ -109,12 +109,16 @@ class Door:
 
     def __init__(self, engine: str) -> None:
         self.engine = engine
+        # Who does the cryptography of our engine.
+        self.tls = "auto"
         self.pools: list[Pool] = []
         self.foreign: list[BaseException] = []
         # Classes that a row's own misuse of the interface provokes, such as a `str` in a body.
         self.provoked: tuple[type[BaseException], ...] = ()
 
     def pool(self, **options: Any) -> Pool:
+        if self.engine == HYPER:
+            options = {"tls": self.tls, **options}
         pool = Pool(self, pool_class(self.engine, is_async=self.is_async)(**options))
         self.pools.append(pool)
         return pool

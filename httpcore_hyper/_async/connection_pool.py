@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from .. import _rust
 from .._flavour import Flavour, whole_body
-from .._ssl import Policy, Sessions, acts_on_sockets
+from .._ssl import Policy, Sessions, acts_on_sockets, checked
 from .connection import AsyncHTTPConnection, AsyncRequestView
 from .response_stream import AsyncResponseStream
 from .tracing import send_traced
@@ -41,8 +41,8 @@ _MAX_RETRIES = 2**32 - 1
 class AsyncEnginePool(_Pool):
     """The engine's half of a pool class; the other half is the pool of a flavour.
 
-    It has no `__init__`: httpcore's own takes and keeps the arguments, and the engine reads the
-    attributes when the first request comes.
+    httpcore's own constructor takes and keeps the arguments, and the engine reads the attributes when the
+    first request comes.
     """
 
     _flavour: Flavour
@@ -55,6 +55,16 @@ class AsyncEnginePool(_Pool):
     """The TLS of the engine; made with it."""
     _uses_lists: bool = False
     """httpcore's own code has served something here: `_connections` and `_requests` are its lists."""
+
+    def __init__(self, *args: Any, tls: Policy = "auto", **options: Any) -> None:
+        """Takes httpcore's own arguments, and `tls`: who does the cryptography of `https` and `wss`.
+
+        `"auto"`: rustls, where it is proven to make no difference to the verdicts of `ssl_context`, else
+        Python's `ssl`. `"python"`: Python's `ssl` always. `"rustls"`: rustls, or a `ConnectError` that says why
+        not. Raises `ValueError` for another word.
+        """
+        super().__init__(*args, **options)
+        self._policy = checked(tls)
 
     @property
     def delegated(self) -> str | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _rust
 from .._flavour import Flavour, Replacement, public_module, whole_body
+from .._ssl import Policy, checked
 from .connection_pool import EnginePool
 from .flavoured import build
 from .response_stream import ResponseStream
@@ -52,7 +53,10 @@ class EngineTransport(_Base):
         local_address: str | None = None,
         retries: int = 0,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        *,
+        tls: Policy = "auto",
     ) -> None:
+        """Takes httpx's own arguments, and `tls` as the pools do."""
         super().__init__(
             verify=verify,
             cert=cert,
@@ -66,12 +70,15 @@ class EngineTransport(_Base):
             retries=retries,
             socket_options=socket_options,
         )
+        policy = checked(tls)
         if isinstance(type(self._pool), Replacement):
-            return  # `install()` has put ours there
+            # `install()` has put ours there.
+            vars(self._pool)["_policy"] = policy
+            return
         # The pool that httpx made has opened nothing yet: its settings are all there is of it.
         ours: Any = build(self._flavour).pools[type(self._pool).__name__]
         pool = ours.__new__(ours)
-        pool.__dict__.update(self._pool.__dict__)
+        pool.__dict__.update(self._pool.__dict__, _policy=policy)
         self._pool = pool
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

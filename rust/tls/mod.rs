@@ -95,6 +95,12 @@ pub trait Session: Send {
         true
     }
 
+    /// Whether a connection that is lost within the handshake is lost for good. If not, another session might
+    /// make it.
+    fn is_lost_for_good(&self) -> bool {
+        true
+    }
+
     /// What there is to know about the session, for those who know its kind. The same one at any time.
     fn secured(&self) -> Secured;
 }

@@ -80,6 +80,18 @@ impl Witness {
         }
     }
 
+    /// Has it hear what a server said to another ClientHello: the failure that it ends with, `None` if it does
+    /// not.
+    pub(super) fn hear(mut self, heard: Vec<u8>, ended: bool) -> Option<Failure> {
+        let mut turn = Turn {
+            received: heard,
+            ended,
+            ..Turn::default()
+        };
+        self.session.turn(&mut turn);
+        turn.failure
+    }
+
     /// The failure that the session ends with; `None` if it does not.
     fn show(
         &mut self,

@@ -17,7 +17,8 @@ use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, version::TLS13,
+    AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, PeerMisbehaved,
+    SignatureScheme, version::TLS13,
 };
 
 use super::client_hello::Offer;
@@ -26,6 +27,12 @@ use super::{Context, Failure, Hello, Policy, Secured, Session, Turn};
 
 /// The number of TLS 1.3 in a ClientHello.
 const TLS_1_3: u16 = 0x0304;
+
+/// A close_notify alert, with its record's header (RFC 8446 sections 5.1 and 6.1).
+const GOODBYE: [u8; 7] = [21, 3, 3, 0, 2, 1, 0];
+
+/// The most that one record holds in the clear.
+const RECORD: usize = 16 * 1024;
 
 /// How long a server that rustls could not serve is left to the other sessions without another try.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -334,6 +341,8 @@ impl ResolvesClientCert for Asked {
 struct Proven {
     connection: ClientConnection,
     state: Arc<Mutex<State>>,
+    /// What the server has said before it agreed to anything.
+    heard: Vec<u8>,
     facts: Arc<Facts>,
 }
 
@@ -408,6 +417,7 @@ impl Proven {
         Ok(Self {
             connection,
             state,
+            heard: Vec::new(),
             facts: Arc::new(Facts {
                 known: OnceLock::new(),
                 server_name: hello.server_name.clone().unwrap_or_default(),
@@ -422,16 +432,10 @@ impl Proven {
             self.connection
                 .read_tls(&mut unread)
                 .map_err(|error| rustls::Error::General(error.to_string()))?;
-            let state = self.connection.process_new_packets()?;
-            let opened = state.plaintext_bytes_to_read();
-            if opened > 0 {
-                let start = turn.opened.len();
-                turn.opened.resize(start + opened, 0);
-                // As much as that is there.
-                let read = self.connection.reader().read(&mut turn.opened[start..]);
-                turn.opened.truncate(start + read.unwrap_or(0));
-            }
-            if state.peer_has_closed() {
+            let processed = self.connection.process_new_packets();
+            // Also where it failed: what came before the failure is good.
+            self.open(&mut turn.opened);
+            if processed?.peer_has_closed() {
                 turn.is_closed = true;
                 break;
             }
@@ -439,10 +443,66 @@ impl Proven {
         Ok(())
     }
 
+    fn open(&mut self, opened: &mut Vec<u8>) {
+        let mut reader = self.connection.reader();
+        loop {
+            let start = opened.len();
+            opened.resize(start + RECORD, 0);
+            // There is no more, or the peer has closed, when it reads none or fails.
+            let read = reader.read(&mut opened[start..]).unwrap_or(0);
+            opened.truncate(start + read);
+            if read == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Whether the server has agreed to anything.
+    fn has_agreed(&self) -> bool {
+        self.connection.protocol_version().is_some()
+    }
+
     /// The failure of the handshake, whatever rustls says of it.
-    fn failed(&self, error: &rustls::Error) -> Failure {
-        let failure = self.state.lock().failure.take();
-        failure.unwrap_or_else(|| Failure::unproven(format!("rustls failed: {error}")))
+    fn failed(&mut self, error: Option<&rustls::Error>, ended: bool) -> Failure {
+        let mut state = self.state.lock();
+        if let Some(failure) = state.failure.take() {
+            return failure;
+        }
+        let said = error.map_or_else(|| "the server ended it".to_owned(), ToString::to_string);
+        let unproven = Failure::unproven(format!("the handshake failed: {said}"));
+        if self.connection.protocol_version().is_some() || error.is_none_or(asks_for_more) {
+            return unproven;
+        }
+        // To these bytes the configuration's own session has the same to say as to its own server.
+        let Some(witness) = state.witness.take() else {
+            return unproven;
+        };
+        drop(state);
+        let heard = std::mem::take(&mut self.heard);
+        witness.hear(heard, ended).unwrap_or(unproven)
+    }
+
+    fn judge_handshake(
+        &mut self,
+        error: Option<&rustls::Error>,
+        is_shaken: bool,
+        turn: &Turn,
+    ) -> Option<Failure> {
+        // rustls waits for more after a goodbye where nothing was agreed on.
+        let said_goodbye = turn.is_closed || (!self.has_agreed() && self.heard.ends_with(&GOODBYE));
+        let ended = turn.ended || said_goodbye;
+        if error.is_some() || (ended && !is_shaken) {
+            // Said by the session, and not only by the socket, a goodbye is something to judge.
+            let goodbye = rustls::Error::AlertReceived(AlertDescription::CloseNotify);
+            let error = error.or(said_goodbye.then_some(&goodbye));
+            return Some(self.failed(error, turn.ended));
+        }
+        let state = self.state.lock();
+        if state.wants_certificate {
+            return Some(Failure::unproven("the server asks for a certificate"));
+        }
+        (is_shaken && !state.accepted)
+            .then(|| Failure::unproven("the handshake went by the verdict"))
     }
 
     fn know(&self) {
@@ -476,23 +536,16 @@ fn openssl_name(name: &'static str) -> &'static str {
 impl Session for Proven {
     fn turn(&mut self, turn: &mut Turn) {
         let was_shaken = !self.connection.is_handshaking();
+        if !self.has_agreed() {
+            self.heard.extend_from_slice(&turn.received);
+        }
         let taken = self.take_in(turn);
         turn.received.clear();
         let is_shaken = !self.connection.is_handshaking();
         if !was_shaken {
-            let mut failure = taken.as_ref().err().map(|error| self.failed(error));
-            let state = self.state.lock();
-            if failure.is_none() && state.wants_certificate {
-                failure = Some(Failure::unproven("the server asks for a certificate"));
-            } else if failure.is_none() && is_shaken && !state.accepted {
-                failure = Some(Failure::unproven("the handshake went by the verdict"));
-            } else if failure.is_none() && !is_shaken && turn.ended {
-                failure = Some(Failure::unproven("the server ended the handshake"));
-            }
-            drop(state);
-            if failure.is_some() {
+            if let Some(failure) = self.judge_handshake(taken.as_ref().err(), is_shaken, turn) {
                 // Nothing more is said: whoever serves next begins anew.
-                turn.failure = failure;
+                turn.failure = Some(failure);
                 return;
             }
             if is_shaken {
@@ -516,6 +569,11 @@ impl Session for Proven {
         }
     }
 
+    /// Not before the server has agreed to something. Some that cannot speak TLS 1.3 say nothing of it and leave.
+    fn is_lost_for_good(&self) -> bool {
+        self.has_agreed()
+    }
+
     /// Its handshake asks for a verdict; afterwards it waits for nobody.
     fn blocks(&self) -> bool {
         self.connection.is_handshaking()
@@ -523,6 +581,24 @@ impl Session for Proven {
 
     fn secured(&self) -> Secured {
         Arc::clone(&self.facts) as Secured
+    }
+}
+
+/// Whether a server that says so might agree to what the configuration offers beyond TLS 1.3.
+fn asks_for_more(error: &rustls::Error) -> bool {
+    match error {
+        rustls::Error::PeerMisbehaved(PeerMisbehaved::TooManyWarningAlertsReceived) => false,
+        rustls::Error::PeerIncompatible(_) | rustls::Error::PeerMisbehaved(_) => true,
+        rustls::Error::AlertReceived(alert) => matches!(
+            alert,
+            AlertDescription::HandshakeFailure
+                | AlertDescription::IllegalParameter
+                | AlertDescription::ProtocolVersion
+                | AlertDescription::InsufficientSecurity
+                | AlertDescription::MissingExtension
+                | AlertDescription::UnsupportedExtension
+        ),
+        _ => false,
     }
 }
 

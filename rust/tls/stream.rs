@@ -152,11 +152,14 @@ impl<S: NetworkStream> TlsStream<S> {
                 // Whether the alert got through is of no interest.
                 return Err(failure.into());
             }
-            flushed?;
+            flushed.map_err(|error| this.lost(error))?;
             if shaken {
                 return Ok(this);
             }
-            turn = poll_fn(|cx| this.poll_handshake_turn(cx)).await?;
+            turn = match poll_fn(|cx| this.poll_handshake_turn(cx)).await {
+                Ok(turn) => turn,
+                Err(error) => return Err(this.lost(error)),
+            };
         }
     }
 
@@ -168,6 +171,16 @@ impl<S: NetworkStream> TlsStream<S> {
     /// What lies under the session.
     pub fn get_ref(&self) -> &S {
         &self.stream
+    }
+
+    /// What it means that the stream failed within the handshake.
+    fn lost(&self, error: io::Error) -> io::Error {
+        match &self.session {
+            Place::Here(session) if !session.is_lost_for_good() => {
+                super::Failure::unproven(format!("the server left the handshake: {error}")).into()
+            }
+            _ => error,
+        }
     }
 
     fn poll_handshake_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Turn>> {

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 import pytest
-from doors import DOORS, run
+from doors import DOORS, Door, run
 from engines import HTTPCORE
 from matrix import Difference, Row, run_case
 
@@ -32,8 +32,8 @@ def parametrize(rows: list[Row]) -> pytest.MarkDecorator:
     )
 
 
-def judge(row: Row, door: str, engine: str) -> None:
-    seen = _run(row, door, engine)
+def judge(row: Row, door: str, engine: str, tls: str = "auto") -> None:
+    seen = _run(row, door, engine, tls)
     listed = _listed(row, door) if engine == HTTPCORE else {}
     unlisted = [
         f"{label or row.id}: {found}"
@@ -46,16 +46,21 @@ def judge(row: Row, door: str, engine: str) -> None:
     assert not stale, f"{row.id}: listed in verdicts.toml, but httpcore does not differ: {stale}"
 
 
-def _run(row: Row, door: str, engine: str) -> dict[str, Difference]:
+def _run(row: Row, door_name: str, engine: str, tls: str) -> dict[str, Difference]:
+    def new() -> Door:
+        door = DOORS[door_name](engine)
+        door.tls = tls
+        return door
+
     seen = {}
     for case in row.cases:
         try:
-            run(DOORS[door](engine), run_case, case)
+            run(new(), run_case, case)
         except Difference as difference:
             seen[case.label] = difference
     if row.scenario is not None:
         try:
-            run(DOORS[door](engine), row.scenario)
+            run(new(), row.scenario)
         except Difference as difference:
             seen[""] = difference
     return seen
