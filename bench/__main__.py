@@ -73,9 +73,9 @@ def run(chosen: argparse.Namespace, rows: list[Row], console: Console) -> None:
     began = time.monotonic()
     large = any(row.work == "download" for row in rows)
     words = TextColumn("{task.description}")
-    with Nginx(large) as nginx, Sink() as sink:
+    with Nginx(large, tls=any(row.tls for row in rows)) as nginx, Sink() as sink:
         order: dict[str, Any] = {
-            **{"url": nginx.url, "sink": sink.url + "/post"},
+            **{"url": nginx.url, "tls_url": nginx.tls_url, "sink": sink.url + "/post"},
             **{"seconds": seconds, "warm_up": warm_up},
         }
         console.print(setting(nginx, rounds, seconds), style="dim")

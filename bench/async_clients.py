@@ -11,6 +11,7 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
+from . import trust
 from .servers import SMALL_BODY
 from .variants import MAX_CONNECTIONS, TIMEOUT_SECONDS, Variant
 
@@ -26,8 +27,9 @@ def check(status: int) -> None:
 class Client:
     """`url` is fetched whole by `get`, streamed by `download`; `upload` posts bytes or an async iterator."""
 
-    def __init__(self, library: str) -> None:
+    def __init__(self, library: str, tls: str = "") -> None:
         self.library = import_module(library)
+        self.tls = tls
 
     async def __aenter__(self) -> Client:
         return self
@@ -50,7 +52,9 @@ class Pool(Client):
 
     async def __aenter__(self) -> Client:
         self.pool = self.library.AsyncConnectionPool(
-            max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS
+            ssl_context=trust.context(),
+            max_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=MAX_CONNECTIONS,
         )
         return self
 
@@ -104,7 +108,11 @@ class Httpx(Client):
     async def __aenter__(self) -> Client:
         httpx = self.library if self.library.__name__ == "httpx2" else import_module("httpx")
         self.client = httpx.AsyncClient(
-            transport=self.transport(), limits=limits(httpx), timeout=TIMEOUT_SECONDS, trust_env=False
+            transport=self.transport(),
+            verify=trust.context(),
+            limits=limits(httpx),
+            timeout=TIMEOUT_SECONDS,
+            trust_env=False,
         )
         return self
 
@@ -130,12 +138,14 @@ class Httpx(Client):
 
 class HttpxOurs(Httpx):
     def transport(self) -> Any:
-        return self.library.AsyncHTTPTransport(limits=limits(import_module("httpx")))
+        return self.library.AsyncHTTPTransport(
+            verify=trust.context(), limits=limits(import_module("httpx")), tls=self.tls or "auto"
+        )
 
 
 class HttpxAiohttp(Httpx):
     def transport(self) -> Any:
-        return self.library.AiohttpTransport(limits=limits(import_module("httpx")))
+        return self.library.AiohttpTransport(verify=trust.context(), limits=limits(import_module("httpx")))
 
 
 class HttpxPyreqwest(Httpx):
@@ -212,7 +222,7 @@ class Aiohttp(Client):
     async def __aenter__(self) -> Client:
         aiohttp = self.library
         self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=trust.context()),
             timeout=aiohttp.ClientTimeout(total=None),
         )
         return self
@@ -240,4 +250,4 @@ class Aiohttp(Client):
 
 
 def make(variant: Variant) -> Client:
-    return globals()[variant.client](variant.library)  # type: ignore[no-any-return]
+    return globals()[variant.client](variant.library, variant.tls)  # type: ignore[no-any-return]

@@ -102,6 +102,14 @@ CLAIMS = (
     Claim("GET, pool, sync, 1 threads, one core", "httpcore", 2),
     Claim("download 256 MB, under httpx, asyncio", "httpx", 2, 8 * MIB),
     Claim("download 256 MB, under httpx, sync", "httpx", 2, 8 * MIB),
+    Claim("GET over TLS, under httpx, asyncio, c=64", "httpx", 5),
+    Claim("GET over TLS, under httpx, asyncio, c=64", "httpx-aiohttp", 1.3),
+    Claim("download 256 MB over TLS, under httpx, asyncio", "httpx", 1.5),
+    Claim("download 256 MB over TLS, under httpx, sync", "httpx", 1.5),
+    Claim("new connections over TLS, under httpx, asyncio, c=16", "httpx", 0.9),
+    Claim("new connections over TLS, under httpx, asyncio, c=16", "httpx + httpcore_hyper, tls=python", 1),
+    Claim("new connections over TLS, under httpx, sync, 1 threads", "httpx", 0.9),
+    Claim("new connections over TLS, under httpx, sync, 1 threads", "httpx + httpcore_hyper, tls=python", 1),
 )
 
 

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import trust
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -51,7 +53,19 @@ http {{
         root {folder}/www;
         location = /post {{ return 200; }}
     }}
+    {tls}
 }}
+"""
+
+
+_TLS = """
+    server {{
+        listen 127.0.0.1:{tls_port} ssl backlog=4096;
+        ssl_certificate {folder}/server.pem;
+        ssl_certificate_key {folder}/server.pem;
+        ssl_session_cache off;
+        root {folder}/www;
+    }}
 """
 
 
@@ -142,14 +156,20 @@ class Server:
 
 
 class Nginx(Server):
-    """One worker, static files: `/small` and, if asked for, `/large`; POST to `/post` is answered 200."""
+    """One worker, static files: `/small` and, if asked for, `/large`; POST to `/post` is answered 200.
 
-    def __init__(self, large: bool = False) -> None:
+    If asked for, the same files over TLS, at `tls_url`.
+    """
+
+    def __init__(self, large: bool = False, tls: bool = False) -> None:
         binary = find_nginx()
         if binary is None:
             raise ServerMissing("nginx is not installed; on Debian and Ubuntu: apt-get install nginx-light")
         super().__init__()
         self.binary = binary
+        tls_port = free_port()
+        self.tls_url = f"https://127.0.0.1:{tls_port}"
+        self._tls_port = tls_port if tls else None
         self._large = large
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -170,11 +190,16 @@ class Nginx(Server):
         # Started by root, nginx would drop to a user who may not exist or not see the folder.
         user = "user root;" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
         config = folder / "nginx.conf"
-        config.write_text(_CONFIG.format(folder=folder, port=self.port, user=user))
+        tls = ""
+        if self._tls_port is not None:
+            os.environ[trust.VARIABLE] = str(trust.issue(folder))
+            tls = _TLS.format(folder=folder, tls_port=self._tls_port)
+        config.write_text(_CONFIG.format(folder=folder, port=self.port, tls=tls, user=user))
         return [self.binary, "-e", str(folder / "error.log"), "-c", str(config)]
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()
+        os.environ.pop(trust.VARIABLE, None)
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None

@@ -11,6 +11,7 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
+from . import trust
 from .async_clients import CANNED, CLOSE, check, limits
 from .servers import SMALL_BODY
 from .variants import MAX_CONNECTIONS, TIMEOUT_SECONDS, Variant
@@ -19,8 +20,9 @@ from .variants import MAX_CONNECTIONS, TIMEOUT_SECONDS, Variant
 class Client:
     """`url` is fetched whole by `get`, streamed by `download`; `upload` posts bytes or an iterator."""
 
-    def __init__(self, library: str) -> None:
+    def __init__(self, library: str, tls: str = "") -> None:
         self.library = import_module(library)
+        self.tls = tls
 
     def __enter__(self) -> Client:
         return self
@@ -43,7 +45,9 @@ class Pool(Client):
 
     def __enter__(self) -> Client:
         self.pool = self.library.ConnectionPool(
-            max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS
+            ssl_context=trust.context(),
+            max_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=MAX_CONNECTIONS,
         )
         return self
 
@@ -93,7 +97,11 @@ class Httpx(Client):
     def __enter__(self) -> Client:
         httpx = self.library if self.library.__name__ == "httpx2" else import_module("httpx")
         self.client = httpx.Client(
-            transport=self.transport(), limits=limits(httpx), timeout=TIMEOUT_SECONDS, trust_env=False
+            transport=self.transport(),
+            verify=trust.context(),
+            limits=limits(httpx),
+            timeout=TIMEOUT_SECONDS,
+            trust_env=False,
         )
         return self
 
@@ -119,7 +127,9 @@ class Httpx(Client):
 
 class HttpxOurs(Httpx):
     def transport(self) -> Any:
-        return self.library.HTTPTransport(limits=limits(import_module("httpx")))
+        return self.library.HTTPTransport(
+            verify=trust.context(), limits=limits(import_module("httpx")), tls=self.tls or "auto"
+        )
 
 
 class HttpxPyreqwest(Httpx):
@@ -290,4 +300,4 @@ class Feed:
 
 
 def make(variant: Variant) -> Client:
-    return globals()[variant.client](variant.library)  # type: ignore[no-any-return]
+    return globals()[variant.client](variant.library, variant.tls)  # type: ignore[no-any-return]

@@ -26,6 +26,7 @@ class Variant:
     doors: tuple[str, ...]
     ceiling: bool = False  # answers without I/O: the most that anything at its place can reach
     ours: bool = False
+    tls: str = ""  # who does our cryptography, where it is not left to the library; in rows over TLS only
 
 
 VARIANTS = (
@@ -38,6 +39,9 @@ VARIANTS = (
     Variant("pycurl", "pool", "Pycurl", "pycurl", ("sync",)),
     Variant("null pool", "pool", "NullPool", "httpcore", ANYWHERE, ceiling=True),
     Variant("httpx + httpcore_hyper", "httpx", "HttpxOurs", "httpcore_hyper", ANYWHERE, ours=True),
+    Variant(
+        "httpx + httpcore_hyper, tls=python", "httpx", "HttpxOurs", "httpcore_hyper", ANYWHERE, tls="python"
+    ),
     Variant("httpx", "httpx", "Httpx", "httpx", ANYWHERE),
     Variant("httpx2", "httpx", "Httpx", "httpx2", ANYWHERE),
     Variant("httpx-aiohttp", "httpx", "HttpxAiohttp", "httpx_aiohttp", ASYNCIO),
@@ -47,6 +51,10 @@ VARIANTS = (
 )
 
 BY_NAME = {variant.name: variant for variant in VARIANTS}
+
+
+# They take no `ssl.SSLContext`, so that they cannot be asked to trust what the others do.
+NO_CONTEXT = ("pyreqwest", "pycurl")
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,7 @@ class Row:
     # The client shares the server's core. With one request at a time the two never run at once, and between
     # two cores most of the time is the machine's wake-ups, which are the same for every client.
     one_core: bool = False
+    tls: bool = False
 
     @property
     def bulk(self) -> bool:
@@ -81,7 +90,9 @@ class Row:
             for variant in VARIANTS
             if variant.level == self.level
             and self.door in variant.doors
-            and not (variant.ceiling and self.work != "get")
+            and not (variant.ceiling and (self.tls or self.work != "get"))
+            and not (variant.tls and not self.tls)
+            and not (variant.library in NO_CONTEXT and self.tls)
         ]
 
 
@@ -110,6 +121,17 @@ def _rows() -> tuple[Row, ...]:
         )
     rows.append(Row("new connections, pool, asyncio, c=16", "pool", "asyncio", "connect", 16))
     rows.append(Row("new connections, pool, sync, 1 threads", "pool", "sync", "connect", 1))
+    for door, size in (("asyncio", 1), ("asyncio", 64), ("sync", 1)):
+        words = f"{size} threads" if door == "sync" else f"c={size}"
+        rows.append(Row(f"GET over TLS, under httpx, {door}, {words}", "httpx", door, "get", size, tls=True))
+    for door in ("asyncio", "sync"):
+        rows.append(
+            Row(f"download 256 MB over TLS, under httpx, {door}", "httpx", door, "download", tls=True)
+        )
+    for door, size in (("asyncio", 16), ("sync", 1)):
+        words = f"{size} threads" if door == "sync" else f"c={size}"
+        name = f"new connections over TLS, under httpx, {door}, {words}"
+        rows.append(Row(name, "httpx", door, "connect", size, tls=True))
     return tuple(rows)
 
 

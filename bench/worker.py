@@ -31,9 +31,13 @@ class Order:
     """What the parent asks for: one round."""
 
     url: str
+    tls_url: str
     sink: str
     seconds: float
     warm_up: float
+
+    def base(self, row: Row) -> str:
+        return self.tls_url if row.tls else self.url
 
 
 class Meter:
@@ -124,17 +128,17 @@ async def async_round(row: Row, variant: Variant, order: Order) -> None:
                 for start in range(0, UPLOAD_BODY, UPLOAD_CHUNK):
                     yield PAYLOAD[start : start + UPLOAD_CHUNK]
 
-            await client.get(order.url + "/small")
+            await client.get(order.base(row) + "/small")
             with Bulk(row, meter):
                 began = time.perf_counter()
                 if row.work == "download":
-                    check_length(await client.download(order.url + "/large"), LARGE_BODY)
+                    check_length(await client.download(order.base(row) + "/large"), LARGE_BODY)
                 else:
                     await client.upload(order.sink, PAYLOAD if row.work == "upload-bytes" else chunks())
                 meter.timed(began)
             return
 
-        url, close = order.url + "/small", row.work == "connect"
+        url, close = order.base(row) + "/small", row.work == "connect"
 
         async def loop() -> None:
             while True:
@@ -167,18 +171,18 @@ def sync_round(row: Row, variant: Variant, order: Order) -> None:
     stopped = threading.Event()
     with sync_clients.make(variant) as client:
         if row.bulk:
-            client.get(order.url + "/small")
+            client.get(order.base(row) + "/small")
             chunks = (PAYLOAD[at : at + UPLOAD_CHUNK] for at in range(0, UPLOAD_BODY, UPLOAD_CHUNK))
             with Bulk(row, meter):
                 began = time.perf_counter()
                 if row.work == "download":
-                    check_length(client.download(order.url + "/large"), LARGE_BODY)
+                    check_length(client.download(order.base(row) + "/large"), LARGE_BODY)
                 else:
                     client.upload(order.sink, PAYLOAD if row.work == "upload-bytes" else chunks)
                 meter.timed(began)
             return
 
-        url, close = order.url + "/small", row.work == "connect"
+        url, close = order.base(row) + "/small", row.work == "connect"
 
         def loop() -> None:
             while not stopped.is_set():
