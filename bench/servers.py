@@ -63,6 +63,7 @@ _TLS = """
         listen 127.0.0.1:{tls_port} ssl backlog=4096;
         ssl_certificate {folder}/server.pem;
         ssl_certificate_key {folder}/server.pem;
+        ssl_protocols TLSv1.2 TLSv1.3;
         ssl_session_cache off;
         root {folder}/www;
     }}

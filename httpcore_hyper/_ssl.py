@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 from ._flavour import Flavour
 
-__all__ = ["Policy", "RustlsObject", "Session", "Sessions", "acts_on_sockets", "checked", "objection"]
+__all__ = ["Policy", "RustlsObject", "Session", "Sessions", "acts_on_sockets", "checked"]
 
 Policy: TypeAlias = Literal["auto", "python", "rustls"]
 
@@ -61,13 +61,14 @@ class Sessions:
         """A session that has sent nothing yet. Raises what `wrap_bio` raises, `ValueError` for bad names."""
         return Session(self.context, server_hostname, protocols)
 
-    def objection(self) -> str | None:
-        """Why rustls cannot take this context's place: something that acts on sessions, and it would miss."""
-        return objection(self.context)
+    def look(self) -> tuple[str | None, bool, bytes]:
+        """What the context is like now: `(objection, verifies, attributes)`.
 
-    def verifies(self) -> bool:
-        """Whether the context looks at certificates."""
-        return self.context.verify_mode != ssl.CERT_NONE
+        Why rustls cannot take its place, or `None`; whether it looks at certificates; and what of it can be
+        read, to notice a change.
+        """
+        context = self.context
+        return objection(context), context.verify_mode != ssl.CERT_NONE, attributes(context)
 
     def trusting(self, authority: bytes) -> Sessions:
         """Sessions of a fresh context that trusts this authority (DER) alone."""
@@ -210,6 +211,22 @@ def objection(context: ssl.SSLContext) -> str | None:
     if not ssl.OPENSSL_VERSION.startswith("OpenSSL "):
         return f"ssl is built on {ssl.OPENSSL_VERSION}"
     return None
+
+
+def attributes(context: ssl.SSLContext) -> bytes:
+    """What can be read of a context for little."""
+    return repr(
+        (
+            int(context.verify_mode),
+            int(context.verify_flags),
+            int(context.options),
+            int(context.minimum_version),
+            int(context.maximum_version),
+            context.check_hostname,
+            context.hostname_checks_common_name,
+            context.security_level,
+        )
+    ).encode()
 
 
 class RustlsObject:

@@ -61,8 +61,8 @@ class EnginePool(_Pool):
         """Takes httpcore's own arguments, and `tls`: who does the cryptography of `https` and `wss`.
 
         `"auto"`: rustls, where it is proven to make no difference to the verdicts of `ssl_context`, else
-        Python's `ssl`. `"python"`: Python's `ssl` always. `"rustls"`: rustls, or a `ConnectError` that says why
-        not. Raises `ValueError` for another word.
+        Python's `ssl`. `"python"`: Python's `ssl` always. `"rustls"`: rustls, or a `ConnectError` that says
+        why not. Raises `ValueError` for another word.
         """
         super().__init__(*args, **options)
         self._policy = checked(tls)

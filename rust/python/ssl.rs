@@ -52,21 +52,22 @@ impl Context {
 
 #[cfg(feature = "rustls")]
 impl tls::Judge for Context {
-    fn objection(&self) -> Option<String> {
-        let asked = attached(|py| {
-            let objection = self.0.bind(py).call_method0(intern!(py, "objection"))?;
-            objection.extract::<Option<String>>()
+    fn look(&self) -> tls::Look {
+        let looked = attached(|py| {
+            let look = self.0.bind(py).call_method0(intern!(py, "look"))?;
+            let (objection, verifies, attributes) = look.extract()?;
+            Ok(tls::Look {
+                objection,
+                verifies,
+                attributes,
+            })
         });
-        asked.unwrap_or_else(|failure| Some(failure.to_string()))
-    }
-
-    fn verifies(&self) -> bool {
-        let asked = attached(|py| {
-            let verifies = self.0.bind(py).call_method0(intern!(py, "verifies"))?;
-            verifies.extract::<bool>()
-        });
-        // Whoever cannot say is held to what others are.
-        asked.unwrap_or(true)
+        // A context that cannot be looked at is none that could be replaced.
+        looked.unwrap_or_else(|failure| tls::Look {
+            objection: Some(failure.to_string()),
+            verifies: true,
+            attributes: Vec::new(),
+        })
     }
 
     fn trusting(&self, authority: &[u8]) -> Result<Box<dyn tls::Context>, Failure> {

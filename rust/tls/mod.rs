@@ -23,7 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 
 #[cfg(feature = "rustls")]
-pub use proven::{Facts, Judge, Known, Proving};
+pub use proven::{Facts, Judge, Known, Look, Proving};
 pub use stream::TlsStream;
 
 /// The cryptography that rustls works with.

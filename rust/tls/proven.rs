@@ -40,14 +40,21 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 /// How many such servers are remembered; beyond it all are forgotten.
 const MAX_REMEMBERED: usize = 1024;
 
+/// What a configuration is like now. Looked at for each connection, since it may be changed at any time.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Why its sessions cannot be replaced at all.
+    pub objection: Option<String>,
+    /// Whether it looks at certificates.
+    pub verifies: bool,
+    /// All of it that can be read, to notice a change.
+    pub attributes: Vec<u8>,
+}
+
 /// What has to be known of a configuration beside its sessions.
 pub trait Judge: Context {
-    /// Why sessions of this configuration cannot be replaced at all; asked for each connection, since a
-    /// configuration may be changed at any time.
-    fn objection(&self) -> Option<String>;
-
-    /// Whether it looks at certificates.
-    fn verifies(&self) -> bool;
+    /// A look at the configuration.
+    fn look(&self) -> Look;
 
     /// A configuration of the same library that trusts this authority alone.
     ///
@@ -62,9 +69,10 @@ pub trait Judge: Context {
 
 /// Opens sessions by rustls where they are proven equal, and the configuration's own elsewhere.
 pub struct Proving<J> {
-    judge: J,
+    judge: Arc<J>,
     policy: Policy,
     provider: Arc<CryptoProvider>,
+    answers: Arc<Answers>,
     /// Whether the configuration refuses what it must refuse; else what it did.
     checked: OnceLock<Result<(), String>>,
     /// Servers that rustls could not serve, by the name that was asked for.
@@ -83,13 +91,14 @@ impl<J: fmt::Debug> fmt::Debug for Proving<J> {
 /// Whether the library that judges says what is expected of it. The answer is one for the process.
 static LIBRARY: OnceLock<Result<(), String>> = OnceLock::new();
 
-impl<J: Judge> Proving<J> {
+impl<J: Judge + 'static> Proving<J> {
     /// Nothing is asked before the first session.
     pub fn new(judge: J, policy: Policy) -> Self {
         Self {
-            judge,
+            judge: Arc::new(judge),
             policy,
             provider: Arc::new(super::provider()),
+            answers: Arc::default(),
             checked: OnceLock::new(),
             unproven: Mutex::new(HashMap::new()),
         }
@@ -103,19 +112,24 @@ impl<J: Judge> Proving<J> {
                 "rustls could not serve this server before",
             ));
         }
-        if let Some(objection) = self.judge.objection() {
+        let look = self.judge.look();
+        if let Some(objection) = look.objection {
             return Err(Unproven::because(objection));
         }
         let server_name = server_name(name)
             .ok_or_else(|| Unproven::because("rustls has no such server names"))?;
-        let verifies = self.judge.verifies();
-        self.check(verifies).map_err(Unproven::because)?;
-        let witness = Witness::open(&self.judge, hello)?;
-        let offer = Offer::read(witness.flight())
-            .ok_or_else(|| Unproven::because("the ClientHello cannot be read"))?;
+        self.check(look.verifies).map_err(Unproven::because)?;
+        let mut questions = Questions {
+            judge: Arc::clone(&self.judge) as Arc<dyn Context>,
+            hello: hello.clone(),
+            attributes: look.attributes,
+            answers: Arc::clone(&self.answers),
+            witness: None,
+        };
+        let offer = questions.offer()?;
         let provider = narrowed(&self.provider, &offer)
             .ok_or_else(|| Unproven::because("the context offers nothing that rustls has"))?;
-        let session = Proven::new(provider, offer, witness, server_name, hello, verifies);
+        let session = Proven::new(provider, &offer, questions, server_name, look.verifies);
         Ok(Box::new(
             session.map_err(|error| Unproven::because(error.to_string()))?,
         ))
@@ -133,7 +147,7 @@ impl<J: Judge> Proving<J> {
             return Ok(());
         }
         self.checked
-            .get_or_init(|| Controls::check_context(&self.judge, &self.provider))
+            .get_or_init(|| Controls::check_context(&*self.judge, &self.provider))
             .clone()
     }
 
@@ -142,6 +156,109 @@ impl<J: Judge> Proving<J> {
         unproven
             .get(name)
             .is_some_and(|since| since.elapsed() < REMEMBERED)
+    }
+}
+
+/// What one connection has to ask the configuration.
+#[derive(Debug)]
+struct Questions {
+    judge: Arc<dyn Context>,
+    hello: Hello,
+    attributes: Vec<u8>,
+    answers: Arc<Answers>,
+    /// A session that has sent its ClientHello, where one was needed for that already.
+    witness: Option<Witness>,
+}
+
+impl Questions {
+    /// What the configuration offers to this server.
+    fn offer(&mut self) -> Result<Offer, Unproven> {
+        let context = (self.attributes.clone(), self.hello.protocols.clone());
+        if let Some(offer) = self.answers.offers.lock().get(&context) {
+            return Ok(offer);
+        }
+        let witness = Witness::open(&*self.judge, &self.hello)?;
+        let offer = Offer::read(witness.flight())
+            .ok_or_else(|| Unproven::because("the ClientHello cannot be read"))?;
+        self.witness = Some(witness);
+        self.answers.offers.lock().put(context, offer.clone());
+        Ok(offer)
+    }
+
+    /// The configuration's verdict on a chain.
+    fn ask(
+        self,
+        chain: Vec<CertificateDer<'static>>,
+        scheme: SignatureScheme,
+        provider: &Arc<CryptoProvider>,
+    ) -> Verdict {
+        let name = self.hello.server_name.clone().unwrap_or_default();
+        let case = (self.attributes.clone(), name, chain.clone());
+        let answers = Arc::clone(&self.answers);
+        if answers.accepted.lock().get(&case).is_some() {
+            return Verdict::Accepted;
+        }
+        let witness = match self.witness() {
+            Ok(witness) => witness,
+            Err(failure) => return Verdict::Unclear(failure.to_string()),
+        };
+        let verdict = witness.ask(chain, scheme, provider);
+        if matches!(verdict, Verdict::Accepted) {
+            answers.accepted.lock().put(case, ());
+        }
+        verdict
+    }
+
+    fn witness(self) -> Result<Witness, Failure> {
+        match self.witness {
+            Some(witness) => Ok(witness),
+            None => Witness::open(&*self.judge, &self.hello),
+        }
+    }
+}
+
+/// How long an answer holds. Of a configuration not all can be read: what is changed of it in a way that no
+/// attribute shows (another cipher list, one more revocation list) takes effect that much later. Refusals are
+/// asked for anew each time.
+const HOLDS: Duration = Duration::from_secs(1);
+
+/// How many answers are kept; beyond it all are forgotten.
+const MAX_ANSWERS: usize = 256;
+
+/// What a configuration has answered lately, so that many new connections do not ask it the same.
+#[derive(Debug, Default)]
+struct Answers {
+    offers: Mutex<Lately<Asking, Offer>>,
+    accepted: Mutex<Lately<Shown, ()>>,
+}
+
+/// Attributes and protocols.
+type Asking = (Vec<u8>, Vec<String>);
+
+/// Attributes, name and chain.
+type Shown = (Vec<u8>, String, Vec<CertificateDer<'static>>);
+
+/// Answers that hold for a while.
+#[derive(Debug)]
+struct Lately<K, V>(HashMap<K, (Instant, V)>);
+
+impl<K, V> Default for Lately<K, V> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + std::hash::Hash, V: Clone> Lately<K, V> {
+    fn get(&self, key: &K) -> Option<V> {
+        let (since, value) = self.0.get(key)?;
+        (since.elapsed() < HOLDS).then(|| value.clone())
+    }
+
+    fn put(&mut self, key: K, value: V) {
+        if self.0.len() >= MAX_ANSWERS {
+            self.0.clear();
+        }
+        self.0.insert(key, (Instant::now(), value));
     }
 }
 
@@ -164,7 +281,7 @@ impl From<Failure> for Unproven {
     }
 }
 
-impl<J: Judge> Context for Proving<J> {
+impl<J: Judge + 'static> Context for Proving<J> {
     fn open(&self, hello: &Hello) -> Result<Box<dyn Session>, Failure> {
         match (self.prove(hello), self.policy) {
             (Ok(session), _) => Ok(session),
@@ -242,7 +359,7 @@ struct Verifier {
 /// What the callbacks of rustls leave for the session.
 #[derive(Debug, Default)]
 struct State {
-    witness: Option<Witness>,
+    questions: Option<Questions>,
     chain: Vec<CertificateDer<'static>>,
     /// The verdict, where there is more to say than rustls can.
     failure: Option<Failure>,
@@ -282,16 +399,16 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let (witness, chain) = {
+        let (questions, chain) = {
             let mut state = self.state.lock();
-            (state.witness.take(), state.chain.clone())
+            (state.questions.take(), state.chain.clone())
         };
         // One chain, one question: a server that asks twice is none that OpenSSL would serve.
-        let witness = witness.ok_or_else(unproven_error)?;
+        let questions = questions.ok_or_else(unproven_error)?;
         if chain.first().is_none_or(|leaf| leaf != cert) || !self.schemes.contains(&dss.scheme) {
             return Err(unproven_error());
         }
-        let failure = match witness.ask(chain, dss.scheme, &self.provider) {
+        let failure = match questions.ask(chain, dss.scheme, &self.provider) {
             Verdict::Accepted => None,
             Verdict::Rejected(failure) => Some(failure),
             Verdict::Unclear(reason) => Some(Failure::unproven(format!(
@@ -377,15 +494,15 @@ impl Facts {
 impl Proven {
     fn new(
         provider: CryptoProvider,
-        offer: Offer,
-        witness: Witness,
+        offer: &Offer,
+        questions: Questions,
         server_name: ServerName<'static>,
-        hello: &Hello,
         verifies: bool,
     ) -> Result<Self, rustls::Error> {
         let provider = Arc::new(provider);
+        let hello = questions.hello.clone();
         let state = Arc::new(Mutex::new(State {
-            witness: Some(witness),
+            questions: Some(questions),
             ..State::default()
         }));
         let schemes: Vec<_> = provider
@@ -420,7 +537,7 @@ impl Proven {
             heard: Vec::new(),
             facts: Arc::new(Facts {
                 known: OnceLock::new(),
-                server_name: hello.server_name.clone().unwrap_or_default(),
+                server_name: hello.server_name.unwrap_or_default(),
                 verifies,
             }),
         })
@@ -474,12 +591,14 @@ impl Proven {
             return unproven;
         }
         // To these bytes the configuration's own session has the same to say as to its own server.
-        let Some(witness) = state.witness.take() else {
+        let Some(questions) = state.questions.take() else {
             return unproven;
         };
         drop(state);
         let heard = std::mem::take(&mut self.heard);
-        witness.hear(heard, ended).unwrap_or(unproven)
+        let witness = questions.witness();
+        let said = witness.ok().and_then(|witness| witness.hear(heard, ended));
+        said.unwrap_or(unproven)
     }
 
     fn judge_handshake(
