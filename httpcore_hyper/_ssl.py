@@ -197,7 +197,8 @@ def objection(context: ssl.SSLContext) -> str | None:
         return f"ssl_context.{min(own)} is overridden"
     if kind.sslobject_class is not ssl.SSLObject or kind.sslsocket_class is not ssl.SSLSocket:
         return "the context's sessions are of a class of their own"
-    for function in (kind.wrap_bio, ssl.SSLObject.do_handshake, ssl.SSLObject._create):
+    create = ssl.SSLObject._create  # type: ignore[attr-defined]
+    for function in (kind.wrap_bio, ssl.SSLObject.do_handshake, create):
         if getattr(function, "__module__", None) != "ssl":
             return "ssl has been patched"
     if context._msg_callback is not None:  # type: ignore[attr-defined]

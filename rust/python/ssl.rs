@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
+#[cfg(feature = "rustls")]
 use super::modules;
 use crate::tls::{self, Complaint, Failure, Hello, Secured, Turn};
 
