@@ -120,6 +120,8 @@ class AsyncPool:
         """Closes idle connections and fails queued requests with `Moved`; those in flight finish."""
     def counts(self) -> tuple[int, int, int, int]:
         """Active requests, queued requests, active connections, idle connections."""
+    def take_closed(self) -> int:
+        """Idle connections that were closed for their age, their server or to make room, since the last call."""
     def connections(self) -> list[_Description]:
         """The connections, in the order they were made."""
     def connection(self, id: int) -> _Description | None:
@@ -255,6 +257,8 @@ class Pool:
         """See `AsyncPool.retire`."""
     def counts(self) -> tuple[int, int, int, int]:
         """See `AsyncPool.counts`."""
+    def take_closed(self) -> int:
+        """See `AsyncPool.take_closed`."""
     def connections(self) -> list[_Description]:
         """See `AsyncPool.connections`."""
     def connection(self, id: int) -> _Description | None:

@@ -14,7 +14,7 @@ import pytest
 from doors import ALL_DOORS, DOORS, Door, Own, run, through
 from engines import HTTPCORE
 from routes import response
-from servers import CLOSE, RECEIVE, RECEIVE_HEAD, RST, STALL, Server, send
+from servers import CLOSE, RECEIVE, RECEIVE_HEAD, RST, SERVE, STALL, Server, send
 
 pytestmark = pytest.mark.parametrize("door", ALL_DOORS)
 
@@ -282,3 +282,42 @@ def test_nobody_listens_nothing_is_split(door: str, engine: str) -> None:
 
     assert not logging.getLogger(f"{httpcore.__name__}.http11").isEnabledFor(logging.DEBUG)
     through(door, engine, scenario)
+
+
+@pytest.mark.parametrize(
+    ("options", "script"),
+    [
+        pytest.param({"max_connections": 1}, [SERVE], id="to make room"),
+        pytest.param({"keepalive_expiry": 0.0}, [SERVE], id="for its age"),
+        pytest.param({"max_keepalive_connections": 0}, [SERVE], id="not to be kept"),
+        pytest.param({}, [RECEIVE, send(response(b"hello")), CLOSE], id="by its server"),
+    ],
+)
+def test_idle_connections_that_are_closed_are_logged(
+    door: str, engine: str, options: dict[str, Any], script: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where httpcore tells of them, among everything else that the loggers tell."""
+
+    async def scenario(door: Door) -> list[tuple[str, str]]:
+        caplog.clear()
+        with Server([script]) as one, Server() as other:
+            pool = door.pool(**options)
+            # One that its server closed is noticed when it would be used; httpcore looks at all each time.
+            for server in (one, one) if script[-1] == CLOSE else (one, other, one):
+                await pool.request("GET", server.url())
+                # What the server does after its answer has been done.
+                await door.until(
+                    lambda: not one.connections or one.connections[0].ended or script[-1] != CLOSE
+                )
+            await pool.close()
+        return [
+            (record.name.rpartition(".")[2], record.getMessage().partition(" ")[0])
+            for record in caplog.records
+            if record.name.startswith(("httpcore.", "httpcore2."))
+        ]
+
+    caplog.set_level(logging.DEBUG)
+    ours = through(door, engine, scenario)
+    reference = run(DOORS[door](HTTPCORE), scenario)
+    assert ours == reference
+    assert ("connection", "close.complete") in ours

@@ -200,13 +200,19 @@ class AsyncEnginePool(_Pool):
             await super().aclose()
 
     async def _log_closing(self) -> None:
+        if self._native is not None:
+            await self._log_closed(
+                sum(status != "CONNECTING" for _, _, status, _ in self._native.connections())
+            )
+
+    async def _log_closed(self, number: int | None = None) -> None:
+        """Tells of so many connections, else of the idle ones that were closed since it last told of some."""
         log = self._flavour.connection_logger
         if self._native is None or not log.isEnabledFor(logging.DEBUG):
             return
-        for _, _, status, _ in self._native.connections():
-            if status != "CONNECTING":
-                async with self._flavour.Trace("close", log, None, {}):
-                    pass
+        for _ in range(self._native.take_closed() if number is None else number):
+            async with self._flavour.Trace("close", log, None, {}):
+                pass
 
     @property
     def connections(self) -> list[Any]:

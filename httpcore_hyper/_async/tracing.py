@@ -27,7 +27,9 @@ async def send_traced(
     """Takes a stepwise exchange from its place in the queue to the response head."""
     flavour = pool._flavour
     logger = flavour.http11_logger
-    if await exchange.acquire():
+    connects = await exchange.acquire()
+    await pool._log_closed()
+    if connects:
         await _connect(pool, request, exchange)
     payload = {"request": request}
     try:
@@ -117,6 +119,7 @@ class AsyncTracedStream(AsyncResponseStream):
         request: httpcore.Request,
     ) -> None:
         super().__init__(exchange, first, ended)
+        self._pool = pool
         self._flavour = pool._flavour
         self._logger = pool._flavour.http11_logger
         self._request = request
@@ -141,5 +144,6 @@ class AsyncTracedStream(AsyncResponseStream):
         try:
             async with self._flavour.Trace("response_closed", self._logger, self._request):
                 self._close()
+            await self._pool._log_closed()
         finally:
             self._close()

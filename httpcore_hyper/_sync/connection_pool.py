@@ -201,13 +201,19 @@ class EnginePool(_Pool):
             super().close()
 
     def _log_closing(self) -> None:
+        if self._native is not None:
+            self._log_closed(
+                sum(status != "CONNECTING" for _, _, status, _ in self._native.connections())
+            )
+
+    def _log_closed(self, number: int | None = None) -> None:
+        """Tells of so many connections, else of the idle ones that were closed since it last told of some."""
         log = self._flavour.connection_logger
         if self._native is None or not log.isEnabledFor(logging.DEBUG):
             return
-        for _, _, status, _ in self._native.connections():
-            if status != "CONNECTING":
-                with self._flavour.Trace("close", log, None, {}):
-                    pass
+        for _ in range(self._native.take_closed() if number is None else number):
+            with self._flavour.Trace("close", log, None, {}):
+                pass
 
     @property
     def connections(self) -> list[Any]:

@@ -28,7 +28,9 @@ def send_traced(
     """Takes a stepwise exchange from its place in the queue to the response head."""
     flavour = pool._flavour
     logger = flavour.http11_logger
-    if exchange.acquire():
+    connects = exchange.acquire()
+    pool._log_closed()
+    if connects:
         _connect(pool, request, exchange)
     payload = {"request": request}
     try:
@@ -118,6 +120,7 @@ class TracedStream(ResponseStream):
         request: httpcore.Request,
     ) -> None:
         super().__init__(exchange, first, ended)
+        self._pool = pool
         self._flavour = pool._flavour
         self._logger = pool._flavour.http11_logger
         self._request = request
@@ -142,5 +145,6 @@ class TracedStream(ResponseStream):
         try:
             with self._flavour.Trace("response_closed", self._logger, self._request):
                 self._close()
+            self._pool._log_closed()
         finally:
             self._close()

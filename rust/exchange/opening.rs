@@ -73,6 +73,7 @@ impl Exchange {
                 return self.begin(parked.connection, lease, outgoing);
             }
             drop(parked);
+            self.engine.pool.count_closed(1);
             lease.connecting();
         }
         self.step = Step::Disconnected { lease, outgoing };

@@ -14,6 +14,7 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -31,6 +32,8 @@ use sync::Mutex;
 #[derive(Debug)]
 pub struct Pool<C, O> {
     state: Mutex<Queueing<C, O>>,
+    /// Idle connections that were closed for their age, their server or to make room, since somebody last asked.
+    closed: AtomicUsize,
 }
 
 /// The state as this room uses it: whoever waits is woken through a [`Waiter`].
@@ -57,6 +60,7 @@ impl<C, O> Pool<C, O> {
     pub fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State::new(limits)),
+            closed: AtomicUsize::new(0),
         })
     }
 
@@ -123,6 +127,17 @@ impl<C, O> Pool<C, O> {
         self.state.lock().connection(id)
     }
 
+    /// How many idle connections were closed since this was last asked, for whoever tells of them.
+    pub fn take_closed(&self) -> usize {
+        // The number alone is of interest, and nothing else hangs on it.
+        self.closed.swap(0, Ordering::Relaxed)
+    }
+
+    /// Counts one that its next user found closed by its server.
+    pub fn count_closed(&self, number: usize) {
+        self.closed.fetch_add(number, Ordering::Relaxed);
+    }
+
     fn release(self: &Arc<Self>, id: u64, parked: Option<C>) {
         let actions = self.state.lock().release(Instant::now(), id, parked);
         self.act(actions);
@@ -131,6 +146,9 @@ impl<C, O> Pool<C, O> {
     /// Does what the state has decided, without the lock.
     fn act(self: &Arc<Self>, actions: Actions<C, O, Arc<Waiter<C, O>>>) {
         // Sockets first: a request that was granted the slot of a closed connection opens one.
+        if !actions.closed.is_empty() {
+            self.count_closed(actions.closed.len());
+        }
         drop((actions.closed, actions.owners));
         for (waiter, grant) in actions.granted {
             waiter.settle(Slot::Granted(Lease::new(Arc::clone(self), grant)));

@@ -170,6 +170,15 @@ impl<D> Settings<D> {
             })
     }
 
+    /// Idle connections that were closed since this was last asked.
+    fn take_closed(&self) -> usize {
+        let engines = self.engines();
+        let closed = engines
+            .iter()
+            .map(|running| running.engine.pool.take_closed());
+        closed.sum()
+    }
+
     fn connections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let infos = self
             .engines()
@@ -347,6 +356,10 @@ macro_rules! pool_methods {
 
             fn counts(&self) -> (usize, usize, usize, usize) {
                 self.settings.counts()
+            }
+
+            fn take_closed(&self) -> usize {
+                self.settings.take_closed()
             }
 
             fn connections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
