@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 import socket
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from doors import ALL_DOORS, DOORS, Door, Own, run, through
 from engines import HTTPCORE
 from routes import response
-from servers import CLOSE, RECEIVE, RECEIVE_HEAD, RST, SERVE, STALL, Server, send
+from servers import CLOSE, RECEIVE, RECEIVE_HEAD, RST, SERVE, STALL, Server, send, wait
 
 pytestmark = pytest.mark.parametrize("door", ALL_DOORS)
 
@@ -285,30 +286,32 @@ def test_nobody_listens_nothing_is_split(door: str, engine: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "script"),
+    "options",
     [
-        pytest.param({"max_connections": 1}, [SERVE], id="to make room"),
-        pytest.param({"keepalive_expiry": 0.0}, [SERVE], id="for its age"),
-        pytest.param({"max_keepalive_connections": 0}, [SERVE], id="not to be kept"),
-        pytest.param({}, [RECEIVE, send(response(b"hello")), CLOSE], id="by its server"),
+        pytest.param({"max_connections": 1}, id="to make room"),
+        pytest.param({"keepalive_expiry": 0.0}, id="for its age"),
+        pytest.param({"max_keepalive_connections": 0}, id="not to be kept"),
+        pytest.param({}, id="by its server"),
     ],
 )
 def test_idle_connections_that_are_closed_are_logged(
-    door: str, engine: str, options: dict[str, Any], script: Any, caplog: pytest.LogCaptureFixture
+    door: str, engine: str, options: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where httpcore tells of them, among everything else that the loggers tell."""
 
     async def scenario(door: Door) -> list[tuple[str, str]]:
         caplog.clear()
+        idle = threading.Event()
+        script = [SERVE] if options else [RECEIVE, send(response(b"hello")), wait(idle), CLOSE]
         with Server([script]) as one, Server() as other:
             pool = door.pool(**options)
+            await pool.request("GET", one.url())
+            idle.set()
             # One that its server closed is noticed when it would be used; httpcore looks at all each time.
-            for server in (one, one) if script[-1] == CLOSE else (one, other, one):
-                await pool.request("GET", server.url())
-                # What the server does after its answer has been done.
-                await door.until(
-                    lambda: not one.connections or one.connections[0].ended or script[-1] != CLOSE
-                )
+            await door.until(lambda: options or one.connections[0].ended)
+            if options:
+                await pool.request("GET", other.url())
+            await pool.request("GET", one.url())
             await pool.close()
         return [
             (record.name.rpartition(".")[2], record.getMessage().partition(" ")[0])
