@@ -90,10 +90,13 @@ def upstream(session: nox.Session) -> None:
 def rust(session: nox.Session) -> None:
     """The core without an interpreter: format, clippy, tests, and loom for the pool's lock."""
     session.run("cargo", "fmt", "--check", external=True)
-    for features in ([], ["--no-default-features"]):
+    # As it is shipped, with the other cryptography, without rustls, and without Python.
+    for chosen in (None, "python,ring", "python", ""):
+        features = [] if chosen is None else ["--no-default-features", "--features", chosen]
         session.run(*("cargo", "clippy", "--all-targets", *features, "--", "-D", "warnings"), external=True)
     runner = ["nextest", "run"] if shutil.which("cargo-nextest") else ["test"]
-    session.run("cargo", *runner, "--no-default-features", *session.posargs, external=True)
+    core = ["--no-default-features", "--features", "aws-lc-rs"]
+    session.run("cargo", *runner, *core, *session.posargs, external=True)
     session.run(
         *("cargo", "test", "--no-default-features", "--release", "--lib", "pool::"),
         env={"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": str(ROOT / "target" / "loom")},

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Everything outside `python/` compiles and is tested without an interpreter:
-//! `cargo nextest run --no-default-features`.
+//! `cargo nextest run --no-default-features --features aws-lc-rs`.
 
 pub mod error;
 pub mod origin;

@@ -322,3 +322,97 @@ async fn a_reader_and_a_writer_are_both_woken() {
     flushed.expect("it is sent");
     assert_eq!(read.expect("it came"), b"pong");
 }
+
+/// What is read of a ClientHello, against one of rustls's own.
+#[cfg(feature = "rustls")]
+mod offers {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, version::TLS13};
+
+    use super::super::client_hello::Offer;
+
+    /// A first flight, with what it was made of.
+    fn flight() -> (Vec<u8>, Offer) {
+        let provider = Arc::new(super::super::provider());
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13])
+            .expect("the provider has TLS 1.3")
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let name = ServerName::try_from("example.com").expect("it is a name");
+        let mut connection =
+            ClientConnection::new(Arc::new(config), name).expect("the configuration is whole");
+        let mut flight = Vec::new();
+        connection.write_tls(&mut flight).expect("memory takes it");
+        let offer = Offer {
+            versions: vec![0x0304],
+            cipher_suites: provider
+                .cipher_suites
+                .iter()
+                .filter(|suite| suite.tls13().is_some())
+                .map(|suite| suite.suite().into())
+                .collect(),
+            groups: provider
+                .kx_groups
+                .iter()
+                .map(|group| group.name().into())
+                .collect(),
+            signature_schemes: provider
+                .signature_verification_algorithms
+                .supported_schemes()
+                .into_iter()
+                .map(u16::from)
+                .collect(),
+        };
+        (flight, offer)
+    }
+
+    #[test]
+    fn what_is_offered_is_read() {
+        let (flight, offer) = flight();
+        let mut read = Offer::read(&flight).expect("it is a ClientHello");
+        // A signal about renegotiation (RFC 5746), and no suite.
+        read.cipher_suites.retain(|suite| *suite != 0x00ff);
+        assert_eq!(read, offer);
+    }
+
+    #[test]
+    fn a_flight_that_is_cut_off_is_none() {
+        let (flight, _) = flight();
+        for length in 0..flight.len() {
+            assert_eq!(Offer::read(&flight[..length]), None);
+        }
+    }
+
+    #[test]
+    fn a_flight_in_several_records_is_one() {
+        let (flight, _) = flight();
+        let (header, message) = flight.split_at(5);
+        let (one, other) = message.split_at(100);
+        let record = |fragment: &[u8]| {
+            let length = u16::try_from(fragment.len())
+                .expect("it is short")
+                .to_be_bytes();
+            [&header[..3], &length, fragment].concat()
+        };
+        let split = [record(one), record(other)].concat();
+        assert_eq!(Offer::read(&split), Offer::read(&flight));
+    }
+
+    proptest! {
+        #[test]
+        fn noise_is_none_and_never_a_panic(noise in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = Offer::read(&noise);
+        }
+
+        #[test]
+        fn a_flight_with_noise_in_it_is_never_a_panic(at in 0_usize..200, byte in any::<u8>()) {
+            let (mut flight, _) = flight();
+            flight[at] = byte;
+            let _ = Offer::read(&flight);
+        }
+    }
+}
