@@ -377,3 +377,22 @@ def test_the_last_byte_of_the_server(door: str, engine: str) -> None:
             await opened.close()
 
     through(door, engine, scenario)
+
+
+@all_doors
+def test_addresses_are_known_while_the_response_is_open(door: str, engine: str) -> None:
+    """Also of a connection that is not used again, when its response has been read ahead."""
+
+    async def scenario(door: Door) -> None:
+        answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+        with Server([[RECEIVE, send(answer), CLOSE]]) as server:
+            pool = door.pool()
+            async with await pool.open("GET", server.url()) as response:
+                await door.until(lambda: server.connections[0].ended)
+                stream = response.extensions["network_stream"]
+                assert stream.get_extra_info("server_addr") == ("127.0.0.1", server.port)
+                assert stream.get_extra_info("socket").getpeername() == ("127.0.0.1", server.port)
+                assert await response.read() == b"ok"
+            await pool.close()
+
+    through(door, engine, scenario)

@@ -84,9 +84,11 @@ enum Step {
         tunnel: Tunnel,
         _lease: Lease<Parked, Owner>,
     },
-    /// The response is complete; the connection, if it can be used again, is parked in the lease.
+    /// The response is complete. The connection is parked in the lease if it can be used again; if not, it stays
+    /// open as long as the response does, for those who ask it for its addresses.
     Complete {
         view: SocketView,
+        _spent: Option<Open>,
         _lease: Lease<Parked, Owner>,
     },
     /// An error ended the exchange. Everything that it held is gone.
@@ -315,14 +317,18 @@ impl Exchange {
             unreachable!("called on an open connection only");
         };
         let view = connection.registered.view().clone();
+        let mut spent = None;
         if connection.http.finish_exchange() {
             lease.park(Parked {
                 connection,
                 watchdog: std::mem::take(&mut self.watchdog),
             });
+        } else {
+            spent = Some(connection);
         }
         self.step = Step::Complete {
             view,
+            _spent: spent,
             _lease: lease,
         };
     }
