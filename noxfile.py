@@ -24,6 +24,7 @@ TESTS = [
     "httpx2; python_version >= '3.11'",
     "trio",
     "trustme",
+    "truststore",
     "anyio",
     "uvloop",
     "tomli; python_version < '3.11'",
