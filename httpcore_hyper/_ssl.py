@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import _ssl
 import logging
+import os
 import ssl
 import tempfile
 from threading import Lock
@@ -38,6 +39,16 @@ _READ_SIZE = 256 * 1024
 # A context's ALPN protocols are its own state, and pools with others may share it: they are set and used
 # in one step.
 _ALPN = Lock()
+
+
+def _renew() -> None:
+    """In a forked child: another thread of the parent's may have held it."""
+    global _ALPN  # noqa: PLW0603 - there is no other way to leave a lock that nobody will release
+    _ALPN = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
 
 
 class Sessions:

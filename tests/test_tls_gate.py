@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import pathlib
 import ssl
 import subprocess
@@ -437,6 +438,24 @@ def test_sessions_are_not_resumed() -> None:
         for _ in range(3):
             assert backend(pool, server.url()) == "rustls"
     assert reused == [False] * 3
+
+
+def test_a_forked_child_serves_itself() -> None:
+    """What the parent has learned of the library and the context holds for the child; its locks do not."""
+    with Server(tls=server_context()) as server, httpcore_hyper.ConnectionPool(client_context()) as pool:
+        assert backend(pool, server.url()) == "rustls"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of threads: the server's, who stay behind
+            child = os.fork()
+        if child == 0:
+            try:
+                code = 0 if backend(pool, server.url()) == "rustls" else 1
+            except BaseException:
+                code = 2
+            os._exit(code)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert backend(pool, server.url()) == "rustls"
 
 
 # Certificates of the client's own.

@@ -4,6 +4,9 @@
 //! verdict on each chain. Whatever cannot be proven equal is no failure of the connection: it is
 //! [unproven](Failure::is_unproven), and the configuration's own sessions serve instead.
 //!
+//! A pool's settings live on in a forked child, and so do these locks, held for ever there if another thread held
+//! them at the fork. So nobody waits for them: what cannot be looked up at once is asked for again.
+//!
 //! Here is the gate: what must hold before rustls may begin. `questions` is what is asked of the configuration,
 //! `verifier` asks in the middle of a handshake, `session` is the result.
 
@@ -13,7 +16,8 @@ mod verifier;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -70,7 +74,7 @@ pub struct Proving<J> {
     provider: Arc<CryptoProvider>,
     answers: Arc<Answers>,
     /// Whether the configuration refuses what it must refuse; else what it did.
-    checked: OnceLock<Result<(), String>>,
+    checked: Mutex<Option<Result<(), String>>>,
     /// Servers that rustls could not serve, by the name that was asked for.
     unproven: Mutex<HashMap<String, Instant>>,
 }
@@ -84,8 +88,8 @@ impl<J: fmt::Debug> fmt::Debug for Proving<J> {
     }
 }
 
-/// Whether the library that judges says what is expected of it. The answer is one for the process.
-static LIBRARY: OnceLock<Result<(), String>> = OnceLock::new();
+/// The library that judges says what is expected of it. What is known of it holds for the whole process.
+static LIBRARY_IS_GOOD: AtomicBool = AtomicBool::new(false);
 
 impl<J: Judge + 'static> Proving<J> {
     /// Nothing is asked before the first session.
@@ -95,7 +99,7 @@ impl<J: Judge + 'static> Proving<J> {
             policy,
             provider: Arc::new(super::provider()),
             answers: Arc::default(),
-            checked: OnceLock::new(),
+            checked: Mutex::new(None),
             unproven: Mutex::new(HashMap::new()),
         }
     }
@@ -132,26 +136,31 @@ impl<J: Judge + 'static> Proving<J> {
     }
 
     fn check(&self, verifies: bool) -> Result<(), String> {
-        LIBRARY
-            .get_or_init(|| {
-                let trusting = self.judge.trusting(Controls::AUTHORITY);
-                let trusting = trusting.map_err(|error| error.to_string())?;
-                Controls::check_library(&*trusting, &self.provider)
-            })
-            .clone()?;
+        if !LIBRARY_IS_GOOD.load(Ordering::Relaxed) {
+            let trusting = self.judge.trusting(Controls::AUTHORITY);
+            let trusting = trusting.map_err(|error| error.to_string())?;
+            Controls::check_library(&*trusting, &self.provider)?;
+            LIBRARY_IS_GOOD.store(true, Ordering::Relaxed);
+        }
         if !verifies {
             return Ok(());
         }
-        self.checked
-            .get_or_init(|| Controls::check_context(&*self.judge, &self.provider))
-            .clone()
+        let known = self.checked.try_lock().and_then(|checked| checked.clone());
+        known.unwrap_or_else(|| {
+            let checked = Controls::check_context(&*self.judge, &self.provider);
+            if let Some(mut known) = self.checked.try_lock() {
+                *known = Some(checked.clone());
+            }
+            checked
+        })
     }
 
     fn is_remembered(&self, name: &str) -> bool {
-        let unproven = self.unproven.lock();
-        unproven
-            .get(name)
-            .is_some_and(|since| since.elapsed() < REMEMBERED)
+        let unproven = self.unproven.try_lock();
+        unproven.is_some_and(|unproven| {
+            let since = unproven.get(name);
+            since.is_some_and(|since| since.elapsed() < REMEMBERED)
+        })
     }
 }
 
@@ -177,7 +186,9 @@ impl<J: Judge + 'static> Context for Proving<J> {
     }
 
     fn remember(&self, hello: &Hello) {
-        let mut unproven = self.unproven.lock();
+        let Some(mut unproven) = self.unproven.try_lock() else {
+            return;
+        };
         if unproven.len() >= MAX_REMEMBERED {
             unproven.clear();
         }

@@ -31,14 +31,17 @@ impl Questions {
     /// What the configuration offers to this server.
     pub(super) fn offer(&mut self) -> Result<Offer, Unproven> {
         let context = (self.attributes.clone(), self.hello.protocols.clone());
-        if let Some(offer) = self.answers.offers.lock().get(&context) {
+        let known = self.answers.offers.try_lock();
+        if let Some(offer) = known.and_then(|known| known.get(&context)) {
             return Ok(offer);
         }
         let witness = Witness::open(&*self.judge, &self.hello)?;
         let offer = Offer::read(witness.flight())
             .ok_or_else(|| Unproven::because("the ClientHello cannot be read"))?;
         self.witness = Some(witness);
-        self.answers.offers.lock().put(context, offer.clone());
+        if let Some(mut known) = self.answers.offers.try_lock() {
+            known.put(context, offer.clone());
+        }
         Ok(offer)
     }
 
@@ -52,7 +55,8 @@ impl Questions {
         let name = self.hello.server_name.clone().unwrap_or_default();
         let case = (self.attributes.clone(), name, chain.clone());
         let answers = Arc::clone(&self.answers);
-        if answers.accepted.lock().get(&case).is_some() {
+        let known = answers.accepted.try_lock();
+        if known.and_then(|known| known.get(&case)).is_some() {
             return Verdict::Accepted;
         }
         let witness = match self.witness() {
@@ -60,8 +64,10 @@ impl Questions {
             Err(failure) => return Verdict::Unclear(failure.to_string()),
         };
         let verdict = witness.ask(chain, scheme, provider);
-        if matches!(verdict, Verdict::Accepted) {
-            answers.accepted.lock().put(case, ());
+        if matches!(verdict, Verdict::Accepted)
+            && let Some(mut known) = answers.accepted.try_lock()
+        {
+            known.put(case, ());
         }
         verdict
     }
