@@ -170,7 +170,7 @@ def test_whoever_stands_between_is_asked(server: Server, direct: list[bool]) -> 
         assert "http11.response_closed.complete" in events
         assert client.get(server.url(), extensions={"target": b"/elsewhere"}).status_code == 200
         assert server.requests[-1].target == b"/elsewhere"
-        logger = logging.getLogger("httpcore.http11")
+        logger = logging.getLogger(f"{httpcore.__name__}.http11")
         level = logger.level
         logger.setLevel(logging.DEBUG)
         try:
