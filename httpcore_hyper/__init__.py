@@ -5,6 +5,7 @@ The public names are below; everything else is private. Models and exceptions ar
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,9 @@ if _rust.__version__ != __version__:
         f"httpcore_hyper is {__version__} but its native module is {_rust.__version__}: "
         "two installations are mixed up, reinstall httpcore_hyper"
     )
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_rust.after_fork_in_child)
 
 # These two subclass httpx's transports, and httpx is an optional dependency.
 _TRANSPORTS = {"AsyncHTTPTransport": "._async.transport", "HTTPTransport": "._sync.transport"}

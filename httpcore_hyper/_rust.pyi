@@ -66,6 +66,23 @@ class _Sessions(Protocol):
     def trusting(self, authority: bytes) -> _Sessions: ...
     def explain(self, reason: str) -> None: ...
 
+def ledger() -> dict[str, int]:
+    """How much the library holds in this process at this moment, over all pools, loops and threads.
+
+    A diagnostic, for those who look for leaks: with every response closed, every pool closed and collected, and
+    every loop closed, all of it is zero.
+
+    `exchanges`: requests from their start until nobody has them any more. `queued`: those in a pool's queue.
+    `leases`: slots of pools that requests hold. `connections`: open ones, idle ones included. `descriptors`: of
+    sockets, and of what wakes event loops. `waiters`: callers that an event loop is to wake. `operations`: reads
+    and writes on connections that have left HTTP. `tasks`: on runtimes. `blocking`: name look-ups and turns of TLS
+    sessions; one that nobody waits for any more ends by itself. `runtimes`: of sync pools, each with a few
+    descriptors of its own. The runtime of the async pools lives as long as the process and is not counted.
+    """
+
+def after_fork_in_child() -> None:
+    """Fails what the forking thread's loop waits for. For `os.register_at_fork`."""
+
 class Moved(Exception):
     """The pool no longer serves a request and has sent nothing of it. Never leaves the pool."""
 

@@ -11,13 +11,14 @@
 //! tls/         a TLS session over a connected stream
 //! connection/  HTTP/1.1 over a connected stream
 //! views        the sockets of a pool's connections, for those who look at them from outside
-//! request  origin  error  heap  panics  timeouts  runtime      the plain values and clocks they share
+//! request  origin  error  heap  ledger  panics  process  timeouts  runtime      the plain values and clocks they share
 //! ```
 //!
 //! Everything outside `python/` compiles and is tested without an interpreter:
 //! `cargo nextest run --no-default-features --features aws-lc-rs`.
 
 pub mod error;
+pub mod ledger;
 pub mod origin;
 pub mod pool;
 
@@ -34,6 +35,8 @@ pub mod exchange;
 pub mod heap;
 #[cfg(not(loom))]
 pub mod panics;
+#[cfg(not(loom))]
+pub mod process;
 #[cfg(all(feature = "python", not(loom)))]
 mod python;
 #[cfg(not(loom))]

@@ -5,41 +5,15 @@
 //! generation number, leaks what it inherited untouched, and builds its own on first use. Dropping an
 //! inherited runtime would wait for threads that do not exist, and would edit the parent's epoll set.
 
+use std::future::Future;
 use std::io;
-use std::sync::Once;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinHandle;
 
-/// Counts the forks between the first process that loaded the library and this one.
-static GENERATION: AtomicU64 = AtomicU64::new(0);
-
-/// The generation of this process. What carries another one was made by an ancestor.
-pub fn generation() -> u64 {
-    GENERATION.load(Ordering::Relaxed)
-}
-
-/// Arranges that a forked child counts one generation more. Idempotent.
-#[cfg(unix)]
-#[allow(unsafe_code)] // pthread_atfork has no safe binding
-pub fn watch_forks() {
-    /// Runs in the child, where every lock may be held for ever: touches one atomic, nothing else.
-    extern "C" fn in_child() {
-        GENERATION.fetch_add(1, Ordering::Relaxed);
-    }
-
-    static WATCH: Once = Once::new();
-    WATCH.call_once(|| {
-        // SAFETY: the handler is an `extern "C" fn()` that lives as long as the program, takes no
-        // lock and allocates nothing, as the child side of a fork demands.
-        let failed = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
-        assert_eq!(failed, 0, "pthread_atfork fails only when memory is out");
-    });
-}
-
-/// Without fork there is one generation.
-#[cfg(not(unix))]
-pub fn watch_forks() {}
+use crate::ledger::{Entry, Item};
+use crate::process::generation;
 
 /// Worker threads of the shared runtime. One is as fast as two on every load measured, since the
 /// interpreter's own thread is the limit, and leaves the second core to it.
@@ -90,6 +64,30 @@ pub fn shared() -> io::Result<Handle> {
             Ok(winner.runtime.handle().clone())
         }
     }
+}
+
+/// Has a runtime run a task, which is in the ledger until it has ended.
+pub fn spawn<F>(runtime: &Handle, task: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let entry = Entry::new(Item::Task);
+    runtime.spawn(async move {
+        let _entry = entry;
+        task.await
+    })
+}
+
+/// Has a thread that may block run something, which is in the ledger until it has ended.
+pub fn spawn_blocking<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let entry = Entry::new(Item::Blocking);
+    runtime.spawn_blocking(move || {
+        let _entry = entry;
+        work()
+    })
 }
 
 fn limited(builder: &mut Builder) -> &mut Builder {
@@ -146,12 +144,11 @@ pub fn block_signals() {}
 ///
 /// # Drop
 ///
-/// Never waits: blocking work that is still running is left to finish by itself. In a forked child the
-/// parent's runtime is leaked.
+/// Never waits: blocking work that is still running is left to finish by itself.
 #[derive(Debug)]
 pub struct CallerRuntime {
-    generation: u64,
     runtime: Option<Runtime>,
+    _entry: Entry,
 }
 
 impl CallerRuntime {
@@ -162,8 +159,8 @@ impl CallerRuntime {
     /// The epoll instance could not be made (file descriptors are out).
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            generation: generation(),
             runtime: Some(limited(&mut Builder::new_current_thread()).build()?),
+            _entry: Entry::new(Item::Runtime),
         })
     }
 
@@ -176,11 +173,7 @@ impl CallerRuntime {
 impl Drop for CallerRuntime {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            if self.generation == generation() {
-                runtime.shutdown_background();
-            } else {
-                std::mem::forget(runtime);
-            }
+            runtime.shutdown_background();
         }
     }
 }

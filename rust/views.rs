@@ -9,6 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::connect::SocketView;
+use crate::ledger::{Entry, Item};
 
 /// The register of one pool.
 #[derive(Debug, Default)]
@@ -29,6 +30,7 @@ impl Views {
             views: Arc::clone(self),
             id,
             view,
+            _entry: Entry::new(Item::Connection),
         }
     }
 }
@@ -43,6 +45,7 @@ pub struct Registered {
     views: Arc<Views>,
     id: u64,
     view: SocketView,
+    _entry: Entry,
 }
 
 impl Registered {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +20,10 @@ if os.environ.get("HTTPCORE_HYPER_FLAVOUR") == "httpcore2":
 from engines import HTTPCORE, HYPER
 from servers import Server
 
+# A test that has failed keeps what it had, in its traceback.
+HAS_FAILED = pytest.StashKey[bool]()
+# Seconds for the workers to let go of what a test has ended.
+LEDGER_DEADLINE = 5.0
 # Seconds until a hanging test fails with the stacks of all its threads.
 HANG_DEADLINE = 30
 
@@ -75,6 +81,35 @@ def no_thread_is_left() -> Iterator[None]:
     for thread in left:
         thread.join(1.0)
     assert not [thread for thread in left if thread.is_alive()]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_held(request: pytest.FixtureRequest, engine: str, no_thread_is_left: None) -> Iterator[None]:
+    """A test leaves nothing with the engine: no request, slot, connection, descriptor, waiter or runtime."""
+    # What the last failure's traceback keeps alive is not this test's.
+    for name in ("last_exc", "last_value", "last_traceback"):
+        vars(sys).pop(name, None)
+    yield
+    if engine == HYPER and not request.node.stash.get(HAS_FAILED, False):
+        held = still_held()
+        assert not held, held
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    if call.excinfo is not None:
+        item.stash[HAS_FAILED] = True
+
+
+def still_held() -> dict[str, int]:
+    """What the engine holds, once the workers have had time to drop what has ended."""
+    from httpcore_hyper import _rust  # noqa: PLC0415 - the reference runs without it
+
+    limit = time.monotonic() + LEDGER_DEADLINE
+    while any(_rust.ledger().values()) and time.monotonic() < limit:
+        # Most tests leave nothing at all; a collection takes longer than many of them.
+        gc.collect()
+        time.sleep(0.001)
+    return {name: number for name, number in _rust.ledger().items() if number}
 
 
 def _is_cached(thread: threading.Thread) -> bool:

@@ -20,15 +20,20 @@ MAY_USE = {
     "heap": set(),
     "panics": set(),
     "timeouts": set(),
-    "runtime": set(),
+    "ledger": set(),
+    "process": {"ledger"},
+    "runtime": {"ledger", "process"},
     "connection": {"error"},
-    "pool": {"error", "origin"},
-    "tls": {"connection"},
-    "connect": {"connection", "error", "origin", "tls"},
-    "views": {"connect"},
+    "pool": {"error", "ledger", "origin"},
+    "tls": {"connection", "runtime"},
+    "connect": {"connection", "error", "ledger", "origin", "runtime", "tls"},
+    "views": {"connect", "ledger"},
     "request": {"connection", "origin", "timeouts"},
     "exchange": {"connect", "connection", "error", "pool", "request", "timeouts", "views"},
-    "cell": {"connect", "connection", "error", "exchange", "panics", "request", "timeouts", "tls"},
+    "cell": {
+        *("connect", "connection", "error", "exchange", "ledger", "panics", "request", "runtime"),
+        *("timeouts", "tls"),
+    },
 }
 
 
@@ -57,6 +62,18 @@ def test_pyo3_is_written_at_the_border_only() -> None:
     """Only rust/python knows that there is a Python."""
     strangers = [path for path in sources() if room(path) != "python" and "pyo3::" in path.read_text()]
     assert strangers == []
+
+
+def test_tasks_are_in_the_ledger() -> None:
+    """Tasks and blocking work begin in `runtime`, which enters them; nowhere else."""
+    for path in sources():
+        if room(path) != "runtime":
+            runtimes_own = re.findall(
+                r"(?:runtime|handle)(?:\(\))?\s*\.spawn(?:_blocking)?\(", path.read_text()
+            )
+            assert not runtimes_own, path
+            assert "tokio::spawn" not in path.read_text(), path
+            assert "tokio::task::spawn" not in path.read_text(), path
 
 
 def test_state_is_pure() -> None:

@@ -23,7 +23,9 @@ use crate::connect::{SocketView, Stream};
 use crate::connection::{ResponseHead, Upgraded};
 use crate::error::{Error, Kind};
 use crate::exchange::{Engine, Exchange, Interrupt, Owner};
+use crate::ledger::{Entry, Item};
 use crate::request::{Request, RequestBody};
+use crate::runtime::spawn;
 pub use operation::{Operation, Task};
 use progress::{Progress, Stage, Wanted};
 
@@ -107,6 +109,7 @@ pub struct ExchangeCell {
     /// What a wake-up means that comes before there is a task: see the constants below.
     caller: AtomicU8,
     engine: Arc<Engine>,
+    _entry: Entry,
 }
 
 /// The caller is not polling: a wake-up starts the driving task.
@@ -135,6 +138,7 @@ impl ExchangeCell {
                 spawned: AtomicBool::new(false),
                 caller: AtomicU8::new(AWAY),
                 engine,
+                _entry: Entry::new(Item::Exchange),
             }
         })
     }
@@ -246,7 +250,7 @@ impl ExchangeCell {
     /// Has the runtime drive the exchange from now on.
     pub fn spawn(self: &Arc<Self>) {
         if !self.spawned.swap(true, Ordering::AcqRel) {
-            self.engine.runtime.spawn(Drive(Arc::clone(self)));
+            spawn(&self.engine.runtime, Drive(Arc::clone(self)));
         }
     }
 

@@ -17,6 +17,8 @@ use super::{Failure, Listener, Part, Source};
 use crate::connect::{Stream, start_tls};
 use crate::connection::Upgraded;
 use crate::error::{Error, Kind};
+use crate::ledger::{Entry, Item};
+use crate::runtime::spawn;
 use crate::timeouts::Watchdog;
 use crate::tls::{self, Hello};
 
@@ -44,6 +46,7 @@ pub struct Operation {
     stream: Arc<Upgraded<Stream>>,
     runtime: Handle,
     state: Mutex<State>,
+    _entry: Entry,
 }
 
 struct State {
@@ -81,6 +84,7 @@ impl Operation {
                 closed: false,
                 parked: None,
             }),
+            _entry: Entry::new(Item::Operation),
         })
     }
 
@@ -92,7 +96,7 @@ impl Operation {
     /// Has the runtime drive it, and announces the outcome to `listener`.
     pub fn spawn(self: &Arc<Self>, listener: Arc<dyn Listener>, key: usize) {
         self.state.lock().listener = Some((listener, key));
-        self.runtime.spawn(Drive(Arc::clone(self)));
+        spawn(&self.runtime, Drive(Arc::clone(self)));
     }
 
     /// The caller has gone. What was read for it is the next reader's.

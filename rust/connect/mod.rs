@@ -33,7 +33,7 @@ use socket_stream::SocketStream;
 pub use view::{Address, SocketView};
 
 /// Opens connections, with the settings of one pool.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Connector {
     /// Attempts after the first one, for `Connect` and `ConnectTimeout` failures.
     pub retries: u32,
@@ -51,6 +51,16 @@ pub struct Connector {
 }
 
 impl Connector {
+    /// The same settings, with nothing of what was done by them. For a forked child, where the look-ups of the
+    /// parent never end.
+    #[must_use]
+    pub fn renewed(&self) -> Self {
+        Self {
+            resolver: self.resolver.renewed(),
+            ..self.clone()
+        }
+    }
+
     /// A connected stream to `origin`, or to the Unix socket of the settings, with TLS where the scheme asks
     /// for it.
     ///

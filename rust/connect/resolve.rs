@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Kind, Result};
+use crate::runtime::spawn_blocking;
 
 /// Look-ups at one time for one pool: as many as the runtime has threads for blocking work, less some for
 /// others.
@@ -58,6 +59,14 @@ impl Resolver {
         }
     }
 
+    /// A resolver with the same query and a bound of its own.
+    pub(super) fn renewed(&self) -> Self {
+        Self {
+            threads: Arc::new(Semaphore::new(LOOK_UPS)),
+            query: Arc::clone(&self.query),
+        }
+    }
+
     /// The addresses of a host, in the resolver's order and never none. An IP address is its own.
     ///
     /// # Cancel safety
@@ -74,7 +83,7 @@ impl Resolver {
             .map_err(|_| Error::message(Kind::Connect, "the resolver is closed"))?;
         let query = Arc::clone(&self.query);
         let host = host.to_owned();
-        let thread = runtime.spawn_blocking(move || {
+        let thread = spawn_blocking(runtime, move || {
             let _permit = permit;
             query(&host, port)
         });

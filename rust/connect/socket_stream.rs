@@ -5,7 +5,7 @@
 //! for writing only while a write waits: a wake-up less and two system calls less for each request.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use super::lull::Lull;
 use super::view::{Connected, SocketView, is_readable};
 use crate::connection::NetworkStream;
+use crate::ledger::{Entry, Item};
 
 /// A write to a closed peer is an error, never a signal: a program may have given SIGPIPE its default back.
 /// macOS knows no such flag; socket2 sets `SO_NOSIGPIPE` there.
@@ -45,7 +46,7 @@ const SMALL_READ: usize = 8 * 1024;
 #[derive(Debug)]
 pub struct SocketStream {
     /// Declared first: dropped, it leaves the runtime's poll set before the socket closes.
-    writable: Option<AsyncFd<OwnedFd>>,
+    writable: Option<AsyncFd<Second>>,
     socket: AsyncFd<Arc<Connected>>,
     runtime: Handle,
     lull: Lull,
@@ -76,10 +77,7 @@ impl SocketStream {
     pub(super) async fn connected(&self, runtime: &Handle) -> io::Result<()> {
         let writable = {
             let _context = runtime.enter();
-            register(
-                self.socket().as_fd().try_clone_to_owned()?,
-                Interest::WRITABLE,
-            )?
+            register(Second::of(self.socket())?, Interest::WRITABLE)?
         };
         loop {
             let mut guard = writable.writable().await?;
@@ -125,7 +123,7 @@ impl SocketStream {
             Some(writable) => writable,
             vacant => {
                 let _context = self.runtime.enter();
-                let descriptor = self.socket.get_ref().socket.as_fd().try_clone_to_owned()?;
+                let descriptor = Second::of(&self.socket.get_ref().socket)?;
                 vacant.insert(register(descriptor, Interest::WRITABLE)?)
             }
         };
@@ -136,10 +134,32 @@ impl SocketStream {
     }
 }
 
+/// A second descriptor of a socket: one can be registered once only.
+#[derive(Debug)]
+struct Second {
+    descriptor: OwnedFd,
+    _entry: Entry,
+}
+
+impl Second {
+    fn of(socket: &Socket) -> io::Result<Self> {
+        Ok(Self {
+            descriptor: socket.as_fd().try_clone_to_owned()?,
+            _entry: Entry::new(Item::Descriptor),
+        })
+    }
+}
+
+impl AsRawFd for Second {
+    fn as_raw_fd(&self) -> RawFd {
+        self.descriptor.as_raw_fd()
+    }
+}
+
 /// Registers a descriptor with the runtime whose context this is called in.
 #[allow(unsafe_code)] // tokio asks for a promise that a type cannot make
 fn register<T: AsRawFd>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
-    // SAFETY: `owner` owns its descriptor (an `OwnedFd`), or a share of it (an `Arc` around a socket): it
+    // SAFETY: `owner` owns its descriptor (a `Second`), or a share of it (an `Arc` around a socket): it
     // always gives the same one, which is not closed before it is dropped. `AsyncFd` deregisters it before it
     // drops the owner, and nothing here takes the owner out.
     Ok(unsafe { AsyncFd::register_with_interest(owner, interest) }?)

@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 
 use socket2::{SockAddr, Socket};
 
+use crate::ledger::{Entry, Item};
 use crate::tls::Secured;
 
 /// One end of a connection.
@@ -29,6 +30,7 @@ pub(super) struct Connected {
     pub(super) socket: Socket,
     /// Somebody has a descriptor of their own for it, so that closing ours does not close the connection.
     lent: AtomicBool,
+    _entry: Entry,
 }
 
 impl Connected {
@@ -36,6 +38,7 @@ impl Connected {
         Self {
             socket,
             lent: AtomicBool::new(false),
+            _entry: Entry::new(Item::Descriptor),
         }
     }
 

@@ -4,6 +4,7 @@ use std::mem;
 use std::sync::Arc;
 
 use super::{Grant, Pool};
+use crate::ledger::{Entry, Item};
 use crate::origin::Origin;
 
 /// One slot of a pool, held by one request. It is handed out before the connection is opened.
@@ -19,6 +20,7 @@ pub struct Lease<C, O> {
     id: u64,
     origin: Origin,
     connection: Holding<C>,
+    _entry: Entry,
 }
 
 /// What a lease has of its connection.
@@ -39,6 +41,7 @@ impl<C, O> Lease<C, O> {
             id: grant.id,
             origin: grant.origin,
             connection: grant.parked.map_or(Holding::Taken, Holding::Assigned),
+            _entry: Entry::new(Item::Lease),
         }
     }
 

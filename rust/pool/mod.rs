@@ -19,6 +19,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
+use crate::ledger::{Entry, Item};
 use crate::origin::Origin;
 
 pub use lease::Lease;
@@ -84,6 +85,7 @@ impl<C, O> Pool<C, O> {
                 pool: Arc::clone(self),
                 waiter: waiter.expect("a waiter is made for whoever is queued"),
                 ticket,
+                _entry: Entry::new(Item::Queued),
             }),
         }
     }
@@ -211,6 +213,7 @@ pub struct Queued<C, O> {
     pool: Arc<Pool<C, O>>,
     waiter: Arc<Waiter<C, O>>,
     ticket: u64,
+    _entry: Entry,
 }
 
 /// Nothing in it is pinned.

@@ -5,6 +5,8 @@
 
 use std::io::{self, Read, Write};
 
+use crate::ledger::{Entry, Item};
+
 #[cfg(target_os = "linux")]
 use std::fs::File;
 #[cfg(target_os = "linux")]
@@ -14,6 +16,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 #[cfg(target_os = "linux")]
 pub(super) struct Bell {
     eventfd: File,
+    _entry: Entry,
 }
 
 #[cfg(target_os = "linux")]
@@ -27,7 +30,10 @@ impl Bell {
         }
         // SAFETY: the descriptor was just made and is owned by nobody else.
         let eventfd = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-        Ok(Self { eventfd })
+        Ok(Self {
+            eventfd,
+            _entry: Entry::new(Item::Descriptor),
+        })
     }
 
     pub(super) fn fileno(&self) -> i32 {
@@ -49,6 +55,7 @@ impl Bell {
 pub(super) struct Bell {
     rope: std::os::unix::net::UnixStream,
     clapper: std::os::unix::net::UnixStream,
+    _entries: [Entry; 2],
 }
 
 #[cfg(all(unix, not(target_os = "linux")))]
@@ -57,7 +64,11 @@ impl Bell {
         let (rope, clapper) = std::os::unix::net::UnixStream::pair()?;
         rope.set_nonblocking(true)?;
         clapper.set_nonblocking(true)?;
-        Ok(Self { rope, clapper })
+        Ok(Self {
+            rope,
+            clapper,
+            _entries: [(); 2].map(|()| Entry::new(Item::Descriptor)),
+        })
     }
 
     pub(super) fn fileno(&self) -> i32 {

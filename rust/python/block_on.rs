@@ -14,7 +14,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::cell::{ExchangeCell, Failure, Part, Want};
-use crate::runtime::{CallerRuntime, generation};
+use crate::process::{ForkLocal, generation};
+use crate::runtime::CallerRuntime;
 use crate::timeouts::Watchdog;
 
 /// How often a waiting main thread looks for signals: half of the promised 100 ms.
@@ -22,21 +23,34 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// A sync pool's runtime, with the ticks of its waiting callers.
 pub(super) struct Callers {
-    runtime: CallerRuntime,
-    /// Armed timers between two waits; see [`Watchdog`].
+    own: ForkLocal<Own>,
+}
+
+struct Own {
+    /// Armed timers between two waits; see [`Watchdog`]. Declared first: they are the runtime's.
     ticks: Mutex<Vec<Watchdog>>,
+    runtime: CallerRuntime,
 }
 
 impl Callers {
     pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self {
-            runtime: CallerRuntime::new()?,
-            ticks: Mutex::new(Vec::new()),
+            own: ForkLocal::new(Own {
+                ticks: Mutex::new(Vec::new()),
+                runtime: CallerRuntime::new()?,
+            }),
         })
     }
 
+    /// What is the parent's is refused before anybody waits for it.
+    fn own(&self) -> &Own {
+        self.own
+            .get()
+            .expect("nobody waits for what a fork made foreign")
+    }
+
     pub(super) fn handle(&self) -> tokio::runtime::Handle {
-        self.runtime.runtime().handle().clone()
+        self.own().runtime.runtime().handle().clone()
     }
 
     /// Waits for a part, with the GIL released.
@@ -80,11 +94,15 @@ impl Callers {
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
         ticks: bool,
     ) -> Option<T> {
-        let runtime = self.runtime.runtime();
+        let Own {
+            ticks: idle,
+            runtime,
+        } = self.own();
+        let runtime = runtime.runtime();
         if !ticks {
             return Some(runtime.block_on(poll_fn(poll)));
         }
-        let mut tick = self.ticks.lock().pop().unwrap_or_default();
+        let mut tick = idle.lock().pop().unwrap_or_default();
         let end = Instant::now() + TICK;
         let ready = runtime.block_on(poll_fn(|cx| {
             if let Poll::Ready(ready) = poll(cx) {
@@ -92,7 +110,7 @@ impl Callers {
             }
             tick.poll_expired(cx, runtime.handle(), end).map(|()| None)
         }));
-        self.ticks.lock().push(tick);
+        idle.lock().push(tick);
         ready
     }
 }

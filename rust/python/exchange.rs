@@ -3,7 +3,6 @@
 //! Their methods are equal; `AsyncExchange` returns something to await where `Exchange` returns the
 //! value. Dropping either ends the exchange.
 
-use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -16,37 +15,39 @@ use super::ready::Ready;
 use super::running;
 use crate::cell::{ExchangeCell, Failure, Part, Want};
 use crate::error::{Error, Kind};
-use crate::runtime::generation;
+use crate::process::ForkLocal;
 
 /// What both handles hold.
 pub(super) struct Handle {
-    /// Leaked, not dropped, in a forked child: the socket and its registration are the parent's.
-    cell: ManuallyDrop<Arc<ExchangeCell>>,
+    cell: ForkLocal<Held>,
     exceptions: Arc<Exceptions>,
-    generation: u64,
+}
+
+/// # Drop
+///
+/// Ends the exchange.
+struct Held(Arc<ExchangeCell>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl Handle {
     pub(super) fn new(cell: Arc<ExchangeCell>, exceptions: Arc<Exceptions>) -> Self {
         Self {
-            cell: ManuallyDrop::new(cell),
+            cell: ForkLocal::new(Held(cell)),
             exceptions,
-            generation: generation(),
         }
     }
 
     /// The cell, if it belongs to this process.
     fn cell(&self, py: Python<'_>) -> PyResult<&Arc<ExchangeCell>> {
-        if self.generation == generation() {
-            return Ok(&self.cell);
+        match self.cell.get() {
+            Some(held) => Ok(&held.0),
+            None => Err(self.raise(py, left_behind())),
         }
-        Err(self.raise(
-            py,
-            Failure::Error(Error::message(
-                Kind::Read,
-                "The request was in flight when the process forked; it belongs to the parent.",
-            )),
-        ))
     }
 
     fn push(&self, py: Python<'_>, chunk: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -77,21 +78,18 @@ impl Handle {
     }
 
     fn close(&self) {
-        if self.generation == generation() {
-            self.cell.close();
+        if let Some(held) = self.cell.get() {
+            held.0.close();
         }
     }
 }
 
-impl Drop for Handle {
-    #[allow(unsafe_code)] // ManuallyDrop::drop, to leak what a fork made foreign
-    fn drop(&mut self) {
-        if self.generation == generation() {
-            self.cell.close();
-            // SAFETY: dropped once, here, and not used afterwards.
-            unsafe { ManuallyDrop::drop(&mut self.cell) };
-        }
-    }
+/// What a forked child is told of the parent's requests.
+pub(super) fn left_behind() -> Failure {
+    Failure::Error(Error::message(
+        Kind::Read,
+        "The request was in flight when the process forked; it belongs to the parent.",
+    ))
 }
 
 /// A request in flight, for asyncio and trio.
@@ -186,7 +184,6 @@ impl AsyncExchange {
 #[pyclass(frozen, module = "httpcore_hyper._rust")]
 pub(super) struct Exchange {
     handle: Handle,
-    /// Leaked in a forked child by its own `Drop`.
     callers: Arc<Callers>,
 }
 

@@ -11,6 +11,7 @@ mod block_on;
 mod convert;
 mod exceptions;
 mod exchange;
+mod life;
 mod modules;
 mod network_stream;
 mod pool;
@@ -31,6 +32,8 @@ mod _rust {
     #[pymodule_export]
     use super::exchange::{AsyncExchange, Exchange};
     #[pymodule_export]
+    use super::life::{after_fork_in_child, ledger};
+    #[pymodule_export]
     use super::network_stream::{
         AsyncNetworkStream, AsyncOperation, BlockingOperation, NetworkStream,
     };
@@ -43,7 +46,7 @@ mod _rust {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        crate::runtime::watch_forks();
+        crate::process::watch_forks();
         crate::panics::keep();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

@@ -15,51 +15,54 @@ use tokio::runtime::Handle as Runtime;
 use super::block_on::Callers;
 use super::convert;
 use super::exceptions::Exceptions;
+use super::exchange::left_behind;
 use super::running;
 use super::ssl::{Context, ssl_object};
 use crate::cell::{ExchangeCell, Failure, Operation, Task};
 use crate::connect::{Address, SocketView, Stream};
 use crate::connection::Upgraded;
 use crate::error::{Error, Kind};
-use crate::runtime::generation;
+use crate::process::ForkLocal;
 use crate::tls::Hello;
 
 /// What both doors hold. In a forked child it is of no use: the socket is the parent's.
 pub(super) struct Network {
+    socket: ForkLocal<Socket>,
+    exceptions: Arc<Exceptions>,
+}
+
+struct Socket {
     view: Option<SocketView>,
     upgraded: Option<(Arc<Upgraded<Stream>>, Runtime)>,
-    exceptions: Arc<Exceptions>,
-    generation: u64,
 }
 
 impl Network {
     /// The stream under an exchange.
     pub(super) fn of(cell: &ExchangeCell, exceptions: Arc<Exceptions>) -> Self {
         let (view, upgraded) = cell.network().unzip();
+        let upgraded = upgraded.flatten();
         Self {
-            view,
-            upgraded: upgraded
-                .flatten()
-                .map(|stream| (stream, cell.runtime().clone())),
+            socket: ForkLocal::new(Socket {
+                view,
+                upgraded: upgraded.map(|stream| (stream, cell.runtime().clone())),
+            }),
             exceptions,
-            generation: generation(),
         }
     }
 
     /// The stream under a connection of the pool, to look at only.
     pub(super) fn viewed(view: SocketView, exceptions: Arc<Exceptions>) -> Self {
         Self {
-            view: Some(view),
-            upgraded: None,
+            socket: ForkLocal::new(Socket {
+                view: Some(view),
+                upgraded: None,
+            }),
             exceptions,
-            generation: generation(),
         }
     }
 
     fn view(&self, py: Python<'_>) -> PyResult<&SocketView> {
-        if self.generation == generation()
-            && let Some(view) = &self.view
-        {
+        if let Some(view) = self.socket.get().and_then(|socket| socket.view.as_ref()) {
             return Ok(view);
         }
         Err(os_error(
@@ -80,14 +83,17 @@ impl Network {
             Task::StartTls(..) => Kind::Connect,
         };
         let timeout = timeout.map_or(Ok(None), convert::seconds)?;
-        match &self.upgraded {
-            Some((stream, runtime)) if self.generation == generation() => Ok(Operation::new(
+        let Some(socket) = self.socket.get() else {
+            return Err(self.exceptions.of_failure(py, left_behind()));
+        };
+        match &socket.upgraded {
+            Some((stream, runtime)) => Ok(Operation::new(
                 Arc::clone(stream),
                 runtime.clone(),
                 task,
                 timeout,
             )),
-            _ => Err(self.exceptions.of_failure(
+            None => Err(self.exceptions.of_failure(
                 py,
                 Failure::Error(Error::message(
                     kind,
@@ -99,22 +105,22 @@ impl Network {
 
     /// See `ssl::ssl_object`.
     fn tls(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>, &'static str)>> {
-        if self.generation != generation() {
+        let Some(socket) = self.socket.get() else {
             return Ok(None);
-        }
+        };
         // Of an upgraded stream as it is now: TLS may have been put over it since.
-        let upgraded = self.upgraded.as_ref();
+        let upgraded = socket.upgraded.as_ref();
         let now = upgraded.and_then(|(stream, _)| stream.look(Stream::view));
-        let view = now.as_ref().or(self.view.as_ref());
+        let view = now.as_ref().or(socket.view.as_ref());
         let secured = view.and_then(SocketView::secured);
         secured.map(|secured| ssl_object(py, secured)).transpose()
     }
 
     fn close(&self) {
-        if self.generation != generation() {
+        let Some(socket) = self.socket.get() else {
             return;
-        }
-        match (&self.upgraded, &self.view) {
+        };
+        match (&socket.upgraded, &socket.view) {
             (Some((stream, _)), _) => stream.close(),
             // The exchange finds its connection closed, and ends.
             (None, Some(view)) => view.shut_down(),
@@ -151,10 +157,8 @@ impl Network {
     }
 
     fn is_readable(&self) -> bool {
-        match &self.view {
-            Some(view) if self.generation == generation() => view.is_readable(),
-            _ => true,
-        }
+        let view = self.socket.get().and_then(|socket| socket.view.as_ref());
+        view.is_none_or(SocketView::is_readable)
     }
 }
 
@@ -256,7 +260,7 @@ impl AsyncNetworkStream {
 
     fn begin(&self, operation: Arc<Operation>) -> AsyncOperation {
         AsyncOperation {
-            operation,
+            operation: ForkLocal::new(operation),
             exceptions: Arc::clone(&self.network.exceptions),
         }
     }
@@ -265,21 +269,26 @@ impl AsyncNetworkStream {
 /// A read or write, for asyncio and trio.
 #[pyclass(frozen, module = "httpcore_hyper._rust")]
 pub(super) struct AsyncOperation {
-    operation: Arc<Operation>,
+    operation: ForkLocal<Arc<Operation>>,
     exceptions: Arc<Exceptions>,
 }
 
 #[pymethods]
 impl AsyncOperation {
     fn outcome(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let Some(operation) = self.operation.get() else {
+            return Err(self.exceptions.of_failure(py, left_behind()));
+        };
         let current = running::current(py)?;
         let (awaitable, key) = current.register(py, &self.exceptions)?;
-        self.operation.spawn(current.shared.clone(), key);
+        operation.spawn(current.shared.clone(), key);
         Ok(awaitable.unbind())
     }
 
     fn close(&self) {
-        self.operation.close();
+        if let Some(operation) = self.operation.get() {
+            operation.close();
+        }
     }
 }
 
@@ -299,7 +308,7 @@ impl NetworkStream {
 
     fn begin(&self, operation: Arc<Operation>) -> BlockingOperation {
         BlockingOperation {
-            operation,
+            operation: ForkLocal::new(operation),
             exceptions: Arc::clone(&self.network.exceptions),
             callers: Arc::clone(&self.callers),
         }
@@ -309,7 +318,7 @@ impl NetworkStream {
 /// A read or write, run by the thread that waits for it.
 #[pyclass(frozen, module = "httpcore_hyper._rust", name = "Operation")]
 pub(super) struct BlockingOperation {
-    operation: Arc<Operation>,
+    operation: ForkLocal<Arc<Operation>>,
     exceptions: Arc<Exceptions>,
     callers: Arc<Callers>,
 }
@@ -317,7 +326,9 @@ pub(super) struct BlockingOperation {
 #[pymethods]
 impl BlockingOperation {
     fn outcome(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let operation = &self.operation;
+        let Some(operation) = self.operation.get() else {
+            return Err(self.exceptions.of_failure(py, left_behind()));
+        };
         match self.callers.wait_for(py, |cx| operation.poll_outcome(cx))? {
             Ok(part) => convert::part(py, part),
             Err(failure) => Err(self.exceptions.of_failure(py, failure)),
@@ -325,6 +336,8 @@ impl BlockingOperation {
     }
 
     fn close(&self) {
-        self.operation.close();
+        if let Some(operation) = self.operation.get() {
+            operation.close();
+        }
     }
 }

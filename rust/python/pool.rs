@@ -3,7 +3,6 @@
 //! A pool keeps its settings and makes its engine on first use. In a forked child the engine belongs to
 //! the parent: it is leaked there, and the next request makes a new one.
 
-use std::mem::ManuallyDrop;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -21,8 +20,9 @@ use crate::cell::ExchangeCell;
 use crate::connect::Connector;
 use crate::exchange::Engine;
 use crate::pool::{ConnectionInfo, Counts, Limits, Status};
+use crate::process::ForkLocal;
 use crate::request::{Request, RequestBody};
-use crate::runtime::{self, generation};
+use crate::runtime;
 
 /// What both doors share: the settings, and the engine of this process.
 ///
@@ -30,12 +30,13 @@ use crate::runtime::{self, generation};
 struct Settings<D> {
     exceptions: Arc<Exceptions>,
     limits: Limits,
-    connector: Arc<Connector>,
-    engines: Mutex<Engines<D>>,
+    connector: Connector,
+    /// Locked while attached only, so that no other thread holds it when the process forks.
+    engines: Mutex<ForkLocal<Engines<D>>>,
 }
 
 struct Engines<D> {
-    generation: u64,
+    connector: Arc<Connector>,
     current: Option<Arc<Running<D>>>,
     /// Closed engines whose requests have not been closed yet: they still count as active.
     retired: Vec<Weak<Running<D>>>,
@@ -83,38 +84,39 @@ impl<D> Settings<D> {
         Ok(Self {
             exceptions: Arc::new(Exceptions::of(flavour)?),
             limits,
-            connector: Arc::new(connector),
-            engines: Mutex::new(Engines {
-                generation: generation(),
-                current: None,
-                retired: Vec::new(),
-            }),
+            engines: Mutex::new(ForkLocal::new(Engines::new(&connector))),
+            connector,
         })
     }
 
-    /// The engine of this process, made if there is none. Called attached, so that no other thread
-    /// holds the lock when the process forks.
+    /// What this process has of the pool; in a forked child that is nothing at first.
+    fn with_engines<T>(&self, look: impl FnOnce(&mut Engines<D>) -> T) -> T {
+        let mut engines = self.engines.lock();
+        look(engines.renewed(|| Engines::new(&self.connector)))
+    }
+
+    /// The engine of this process, made if there is none.
     fn running(
         &self,
         open: impl FnOnce() -> std::io::Result<(tokio::runtime::Handle, D)>,
     ) -> PyResult<Arc<Running<D>>> {
-        let mut engines = self.engines.lock();
-        engines.leave_parents();
-        if let Some(running) = &engines.current {
-            return Ok(Arc::clone(running));
-        }
-        let (runtime, door) = open().map_err(PyOSError::new_err)?;
-        let running = Arc::new(Running {
-            engine: Arc::new(Engine {
-                pool: crate::pool::Pool::new(self.limits),
-                connector: Arc::clone(&self.connector),
-                runtime,
-                views: Arc::default(),
-            }),
-            door,
-        });
-        engines.current = Some(Arc::clone(&running));
-        Ok(running)
+        self.with_engines(|engines| {
+            if let Some(running) = &engines.current {
+                return Ok(Arc::clone(running));
+            }
+            let (runtime, door) = open().map_err(PyOSError::new_err)?;
+            let running = Arc::new(Running {
+                engine: Arc::new(Engine {
+                    pool: crate::pool::Pool::new(self.limits),
+                    connector: Arc::clone(&engines.connector),
+                    runtime,
+                    views: Arc::default(),
+                }),
+                door,
+            });
+            engines.current = Some(Arc::clone(&running));
+            Ok(running)
+        })
     }
 
     /// Closes every connection and lets the engine go; the next request makes a new one.
@@ -134,24 +136,22 @@ impl<D> Settings<D> {
     }
 
     fn take(&self) -> Option<Arc<Running<D>>> {
-        let mut engines = self.engines.lock();
-        engines.leave_parents();
-        let running = engines.current.take();
-        engines.retired.retain(|engine| engine.strong_count() > 0);
-        engines.retired.extend(running.as_ref().map(Arc::downgrade));
-        running
+        self.with_engines(|engines| {
+            let running = engines.current.take();
+            engines.retired.retain(|engine| engine.strong_count() > 0);
+            engines.retired.extend(running.as_ref().map(Arc::downgrade));
+            running
+        })
     }
 
     fn retired(&self) -> Vec<Arc<Running<D>>> {
-        let mut engines = self.engines.lock();
-        engines.leave_parents();
-        engines.retired.iter().filter_map(Weak::upgrade).collect()
+        self.with_engines(|engines| engines.retired.iter().filter_map(Weak::upgrade).collect())
     }
 
     /// The engines that still have something to count.
     fn engines(&self) -> Vec<Arc<Running<D>>> {
         let mut engines = self.retired();
-        engines.extend(self.engines.lock().current.clone());
+        engines.extend(self.with_engines(|engines| engines.current.clone()));
         engines
     }
 
@@ -242,19 +242,12 @@ impl<D> Settings<D> {
 }
 
 impl<D> Engines<D> {
-    /// In a forked child: leaks what the parent made.
-    fn leave_parents(&mut self) {
-        if self.generation != generation() {
-            self.generation = generation();
-            let _parents =
-                ManuallyDrop::new((self.current.take(), std::mem::take(&mut self.retired)));
+    fn new(connector: &Connector) -> Self {
+        Self {
+            connector: Arc::new(connector.renewed()),
+            current: None,
+            retired: Vec::new(),
         }
-    }
-}
-
-impl<D> Drop for Settings<D> {
-    fn drop(&mut self) {
-        self.engines.get_mut().leave_parents();
     }
 }
 

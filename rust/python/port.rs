@@ -16,9 +16,11 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use super::bell::Bell;
 use super::convert;
 use super::exceptions::Exceptions;
+use super::exchange::left_behind;
 use super::modules::trio_waiting;
 use crate::cell::{Failure, Listener, Part, Source};
-use crate::runtime::generation;
+use crate::ledger::{Entry, Item};
+use crate::process::{ForkLocal, generation};
 
 /// The most parts resolved in one go, so that a flood of them cannot starve the loop's other work. The
 /// bell rings again for the rest.
@@ -49,6 +51,7 @@ struct Waiters {
 struct Waiter {
     wake: Wake,
     exceptions: Arc<Exceptions>,
+    _entry: ForkLocal<Entry>,
 }
 
 /// Who waits.
@@ -87,7 +90,25 @@ impl Shared {
 
     /// Whether a loop of this process still watches the port.
     pub(super) fn is_watched(&self) -> bool {
-        self.open.load(Ordering::Acquire) && self.generation == generation()
+        self.open.load(Ordering::Acquire) && !self.is_inherited()
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.generation != generation()
+    }
+
+    /// In a forked child: whoever waited at the parent's port waits in vain, and is told so.
+    pub(super) fn leave_behind(&self, py: Python<'_>) -> PyResult<()> {
+        let waiters = std::mem::take(&mut self.waiters.lock().by_key);
+        let mut raised = Ok(());
+        for waiter in waiters.into_values() {
+            raised = raised.and(match waiter.has_gone(py) {
+                Ok(false) => waiter.resolve(py, Err(left_behind())),
+                Ok(true) => Ok(()),
+                Err(error) => Err(error),
+            });
+        }
+        raised
     }
 
     /// Somebody waits from now on, under the returned key.
@@ -95,6 +116,7 @@ impl Shared {
         self.waiters.lock().add(Waiter {
             wake,
             exceptions: Arc::clone(exceptions),
+            _entry: ForkLocal::new(Entry::new(Item::Waiter)),
         })
     }
 
@@ -106,7 +128,11 @@ impl Shared {
     fn close(&self) {
         self.open.store(false, Ordering::Release);
         let waiters = std::mem::take(&mut self.waiters.lock().by_key);
-        let announced = std::mem::take(&mut *self.announced.lock());
+        // The workers' half is left alone in a forked child: one of them may have held its lock.
+        let announced = match self.is_inherited() {
+            true => Vec::new(),
+            false => std::mem::take(&mut *self.announced.lock()),
+        };
         // Dropped after both locks: a future's end may run Python code that comes back here.
         drop((waiters, announced));
     }
@@ -131,6 +157,10 @@ impl Port {
     /// through, so that no waiter is lost to it.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
         let shared = &self.shared;
+        if shared.is_inherited() {
+            // The bell is the parent's as well, and it may be ringing for it.
+            return shared.leave_behind(py);
+        }
         shared.bell.silence();
         // Before the queue is taken: what is pushed from here on either lands in this batch or rings.
         shared.rung.store(false, Ordering::Release);
@@ -193,6 +223,10 @@ impl Port {
 impl Drop for Port {
     fn drop(&mut self) {
         self.shared.close();
+        if self.shared.is_inherited() {
+            // What workers have announced is not to be dropped here.
+            std::mem::forget(Arc::clone(&self.shared));
+        }
     }
 }
 

@@ -68,6 +68,18 @@ fn open(py: Python<'_>, library: &Library<'_>, address: usize) -> PyResult<Arc<S
     Ok(shared)
 }
 
+/// In a forked child: fails those who wait in the loop that this thread was in when it forked.
+pub(super) fn leave_behind(py: Python<'_>) -> PyResult<()> {
+    let ports = PORTS.take();
+    let mut raised = Ok(());
+    for port in ports.iter().filter_map(|(_, port)| port.upgrade()) {
+        raised = raised.and(port.leave_behind(py));
+        // No reference to the parent's port is the last one here.
+        std::mem::forget(port);
+    }
+    raised
+}
+
 impl<'py> Current<'py> {
     /// Whether the caller has been cancelled already: what it waits for must then not be started.
     pub(super) fn is_cancelled(&self, py: Python<'py>) -> PyResult<bool> {
