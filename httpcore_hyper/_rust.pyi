@@ -28,6 +28,8 @@ __all__ = [
     "Port",
     "Ready",
     "__version__",
+    "after_fork_in_child",
+    "ledger",
 ]
 
 __version__: str
