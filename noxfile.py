@@ -70,6 +70,29 @@ def faults(session: nox.Session) -> None:
         session.run("pytest", "tests/faults", f"--engine={engine}", *session.posargs, env=environment)
 
 
+def pythons_present() -> list[str]:
+    """Every CPython that is supported and installed here: pyenv's, else the one on the path."""
+    present = []
+    for minor in range(10, 14):
+        pyenv = sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python"))
+        if pyenv:
+            present.append(str(pyenv[-1]))
+        elif shutil.which(f"python3.{minor}"):
+            present.append(f"3.{minor}")
+    return present
+
+
+@nox.session(python=pythons_present())
+def life(session: nox.Session) -> None:
+    """Each exit and fork in 200 processes, on every CPython from 3.10 to 3.13 that is here.
+
+    `nox -s life -- --runs 20 fork_idle` takes fewer of some.
+    """
+    install(session, "httpx", "trio")
+    session.install(*TESTS)
+    session.run("python", "tests/life", *session.posargs)
+
+
 @nox.session
 def neighbours(session: nox.Session) -> None:
     """Libraries that stand on httpx, httpx2 or httpcore, against local servers; none may be missing."""

@@ -64,7 +64,11 @@ if _rust.__version__ != __version__:
     )
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_rust.after_fork_in_child)
+    os.register_at_fork(
+        before=_rust.before_fork,
+        after_in_parent=_rust.after_fork_in_parent,
+        after_in_child=_rust.after_fork_in_child,
+    )
 
 # These two subclass httpx's transports, and httpx is an optional dependency.
 _TRANSPORTS = {"AsyncHTTPTransport": "._async.transport", "HTTPTransport": "._sync.transport"}

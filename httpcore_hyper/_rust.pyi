@@ -29,6 +29,8 @@ __all__ = [
     "Ready",
     "__version__",
     "after_fork_in_child",
+    "after_fork_in_parent",
+    "before_fork",
     "ledger",
 ]
 
@@ -82,8 +84,14 @@ def ledger() -> dict[str, int]:
     descriptors of its own. The runtime of the async pools lives as long as the process and is not counted.
     """
 
+def before_fork() -> None:
+    """Waits for the engine's own threads to leave Python, and keeps them outside. For `os.register_at_fork`."""
+
+def after_fork_in_parent() -> None:
+    """Lets the engine's own threads into Python again. For `os.register_at_fork`."""
+
 def after_fork_in_child() -> None:
-    """Fails what the forking thread's loop waits for. For `os.register_at_fork`."""
+    """The same, and fails what the forking thread's loop waits for. For `os.register_at_fork`."""
 
 class Moved(Exception):
     """The pool no longer serves a request and has sent nothing of it. Never leaves the pool."""

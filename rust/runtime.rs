@@ -8,6 +8,7 @@
 use std::future::Future;
 use std::io;
 use std::sync::atomic::{AtomicPtr, Ordering};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
@@ -22,6 +23,9 @@ const WORKERS: usize = 1;
 /// Threads for blocking work on one runtime, made when they are needed: name look-ups, which may hang for long,
 /// and turns of TLS sessions, which must not have to wait for those.
 const BLOCKING_THREADS: usize = 128;
+
+/// How long such a thread waits for more to do. Long, since it costs little, and coming and going much.
+const KEEP_ALIVE: Duration = Duration::from_secs(600);
 
 struct Shared {
     generation: u64,
@@ -90,10 +94,22 @@ pub fn spawn_blocking<T: Send + 'static>(
     })
 }
 
+/// The same for a turn of a TLS session, on a thread of the shared runtime's if there can be one.
+///
+/// A thread that has been in OpenSSL takes a lock of the whole process when it ends, which a fork may leave held. So
+/// these threads do not come and go with the pools.
+pub fn spawn_turn<T: Send + 'static>(
+    runtime: &Handle,
+    turn: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    spawn_blocking(shared().as_ref().unwrap_or(runtime), turn)
+}
+
 fn limited(builder: &mut Builder) -> &mut Builder {
     builder
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(KEEP_ALIVE)
         .on_thread_start(prepare_thread)
 }
 

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use super::call_out::{CallOut, import};
 use crate::cell::{ExchangeCell, Failure, Part, Want};
 use crate::process::{ForkLocal, generation};
 use crate::runtime::CallerRuntime;
@@ -126,10 +127,10 @@ fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
     {
         return Ok(is_main);
     }
-    let threading = py.import(intern!(py, "threading"))?;
-    let current = threading.call_method0(intern!(py, "get_ident"))?;
+    let threading = import(py, intern!(py, "threading"))?;
+    let current = threading.call_out0(intern!(py, "get_ident"))?;
     let main = threading
-        .call_method0(intern!(py, "main_thread"))?
+        .call_out0(intern!(py, "main_thread"))?
         .getattr(intern!(py, "ident"))?;
     let is_main = current.eq(main)?;
     KNOWN.set(Some((generation(), is_main)));

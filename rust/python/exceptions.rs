@@ -6,9 +6,11 @@
 use std::io;
 
 use pyo3::exceptions::{PyException, PyOSError, PyRuntimeError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use super::call_out::import;
 use super::ssl;
 use crate::cell::Failure;
 use crate::error::{Cause, Error, Kind};
@@ -93,7 +95,7 @@ impl Exceptions {
                 None => Some(os_error(py, error)?.unbind()),
                 Some(failure) => match ssl::exception(py, failure) {
                     None => {
-                        let class = py.import("ssl")?.getattr("SSLError")?;
+                        let class = import(py, intern!(py, "ssl"))?.getattr("SSLError")?;
                         Some(class.call1((SSL_ERROR_SSL, failure.to_string()))?.unbind())
                     }
                     Some(raised) if raised.is_instance_of::<PyOSError>(py) => {
@@ -104,7 +106,7 @@ impl Exceptions {
                 },
             },
             Cause::Resolve { code, message } => {
-                let gaierror = py.import("socket")?.getattr("gaierror")?;
+                let gaierror = import(py, intern!(py, "socket"))?.getattr("gaierror")?;
                 Some(gaierror.call1((code, message))?.unbind())
             }
             Cause::Message(message) => Some(message.into_pyobject(py)?.into_any().unbind()),
@@ -147,7 +149,7 @@ pub(super) fn os_error<'py>(py: Python<'py>, error: &io::Error) -> PyResult<Boun
     let class = py.get_type::<PyOSError>();
     match error.raw_os_error() {
         Some(code) => {
-            let text = py.import("os")?.call_method1("strerror", (code,))?;
+            let text = import(py, intern!(py, "os"))?.call_method1("strerror", (code,))?;
             class.call1((code, text))
         }
         None => class.call1((error.to_string(),)),

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::running;
+use super::{running, visits};
 use crate::ledger::{ITEMS, held};
 
 /// How much the library holds in this process.
@@ -16,8 +16,21 @@ pub(super) fn ledger(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(counts)
 }
 
-/// Fails what the forking thread's loop waits for, in the child.
+/// Waits for the engine's own threads to leave Python, and keeps them outside.
+#[pyfunction]
+pub(super) fn before_fork(py: Python<'_>) {
+    visits::before_fork(py);
+}
+
+/// Lets the engine's own threads into Python again.
+#[pyfunction]
+pub(super) fn after_fork_in_parent() {
+    visits::after_fork_in_parent();
+}
+
+/// The same in the child, where it also fails what the forking thread's loop waits for.
 #[pyfunction]
 pub(super) fn after_fork_in_child(py: Python<'_>) -> PyResult<()> {
+    visits::after_fork_in_child();
     running::leave_behind(py)
 }

@@ -8,6 +8,7 @@
 
 mod bell;
 mod block_on;
+mod call_out;
 mod convert;
 mod exceptions;
 mod exchange;
@@ -19,6 +20,7 @@ mod port;
 mod ready;
 mod running;
 mod ssl;
+mod visits;
 
 use pyo3::prelude::*;
 
@@ -32,7 +34,7 @@ mod _rust {
     #[pymodule_export]
     use super::exchange::{AsyncExchange, Exchange};
     #[pymodule_export]
-    use super::life::{after_fork_in_child, ledger};
+    use super::life::{after_fork_in_child, after_fork_in_parent, before_fork, ledger};
     #[pymodule_export]
     use super::network_stream::{
         AsyncNetworkStream, AsyncOperation, BlockingOperation, NetworkStream,

@@ -1,7 +1,10 @@
-//! Modules: the Python code of ours that the native half calls, imported once.
+//! Modules: the Python code that the native half calls, imported once.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyString;
+
+use super::call_out::import;
 
 /// What has to be written in Python for asyncio.
 pub(super) fn asyncio_waiting(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
@@ -13,6 +16,12 @@ pub(super) fn asyncio_waiting(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 pub(super) fn trio_waiting(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     module(py, &MODULE, "httpcore_hyper._trio")
+}
+
+/// What tells tasks and runs of trio apart.
+pub(super) fn trio_lowlevel(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    module(py, &MODULE, "trio.lowlevel")
 }
 
 /// TLS by Python's `ssl`.
@@ -28,7 +37,7 @@ fn module<'py>(
     name: &str,
 ) -> PyResult<&'py Bound<'py, PyAny>> {
     let module = once.get_or_try_init(py, || -> PyResult<Py<PyAny>> {
-        Ok(py.import(name)?.into_any().unbind())
+        Ok(import(py, &PyString::new(py, name))?.unbind())
     })?;
     Ok(module.bind(py))
 }

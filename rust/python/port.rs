@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::bell::Bell;
+use super::call_out::CallOut;
 use super::convert;
 use super::exceptions::Exceptions;
 use super::exchange::left_behind;
@@ -103,7 +104,7 @@ impl Shared {
         let mut raised = Ok(());
         for waiter in waiters.into_values() {
             raised = raised.and(match waiter.has_gone(py) {
-                Ok(false) => waiter.resolve(py, Err(left_behind())),
+                Ok(false) => waiter.leave_behind(py),
                 Ok(true) => Ok(()),
                 Err(error) => Err(error),
             });
@@ -241,10 +242,23 @@ impl Waiters {
 impl Waiter {
     fn has_gone(&self, py: Python<'_>) -> PyResult<bool> {
         match &self.wake {
-            Wake::Future(future) => future.call_method0(py, intern!(py, "done"))?.is_truthy(py),
+            Wake::Future(future) => future.bind(py).call_out0(intern!(py, "done"))?.is_truthy(),
             // A trio task that goes takes its place away.
             Wake::Task(_) => Ok(false),
         }
+    }
+
+    /// Tells it that it waits in vain. asyncio does not complain if nobody hears of it.
+    fn leave_behind(self, py: Python<'_>) -> PyResult<()> {
+        let future = match &self.wake {
+            Wake::Future(future) => Some(future.clone_ref(py)),
+            Wake::Task(_) => None,
+        };
+        self.resolve(py, Err(left_behind()))?;
+        if let Some(future) = future {
+            future.bind(py).call_out0(intern!(py, "exception"))?;
+        }
+        Ok(())
     }
 
     fn resolve(self, py: Python<'_>, part: Result<Part, Failure>) -> PyResult<()> {
@@ -256,18 +270,19 @@ impl Waiter {
             Wake::Future(future) => {
                 let future = future.bind(py);
                 match value {
-                    Ok(value) => future.call_method1(intern!(py, "set_result"), (value,))?,
-                    Err(error) => future
-                        .call_method1(intern!(py, "set_exception"), (error.into_value(py),))?,
+                    Ok(value) => future.call_out1(intern!(py, "set_result"), value.bind(py))?,
+                    Err(error) => {
+                        future.call_out1(intern!(py, "set_exception"), error.value(py))?
+                    }
                 };
                 Ok(())
             }
             Wake::Task(task) => {
-                let reschedule = trio_waiting(py)?.getattr(intern!(py, "reschedule"))?;
-                match value {
-                    Ok(value) => reschedule.call1((task, value, py.None()))?,
-                    Err(error) => reschedule.call1((task, py.None(), error.into_value(py)))?,
+                let outcome = match value {
+                    Ok(value) => (task, value, py.None()),
+                    Err(error) => (task, py.None(), error.into_value(py).into_any()),
                 };
+                trio_waiting(py)?.call_out(intern!(py, "reschedule"), outcome)?;
                 Ok(())
             }
         }

@@ -9,8 +9,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
+use super::call_out::CallOut;
 use super::exceptions::Exceptions;
-use super::modules::{asyncio_waiting, trio_waiting};
+use super::modules::{asyncio_waiting, trio_lowlevel, trio_waiting};
 use super::port::{Place, Shared, Wake};
 
 /// The loop or trio run that the calling thread is in, with its port.
@@ -58,8 +59,8 @@ fn open(py: Python<'_>, library: &Library<'_>, address: usize) -> PyResult<Arc<S
     let port = Py::new(py, port)?;
     let watch = intern!(py, "watch");
     match library {
-        Library::Asyncio(running) => asyncio_waiting(py)?.call_method1(watch, (running, port))?,
-        Library::Trio(_) => trio_waiting(py)?.call_method1(watch, (port,))?,
+        Library::Asyncio(running) => asyncio_waiting(py)?.call_out(watch, (running, port))?,
+        Library::Trio(_) => trio_waiting(py)?.call_out(watch, (port,))?,
     };
     PORTS.with_borrow_mut(|ports| {
         ports.retain(|(of, port)| *of != address && port.strong_count() > 0);
@@ -87,9 +88,7 @@ impl<'py> Current<'py> {
             Library::Asyncio(_) => asyncio_waiting(py)?,
             Library::Trio(_) => trio_waiting(py)?,
         };
-        module
-            .call_method0(intern!(py, "is_cancelled"))?
-            .is_truthy()
+        module.call_out0(intern!(py, "is_cancelled"))?.is_truthy()
     }
 
     /// Registers a waiter: what the caller awaits, and the key of its announcement.
@@ -100,12 +99,11 @@ impl<'py> Current<'py> {
     ) -> PyResult<(Bound<'py, PyAny>, usize)> {
         let (wake, future) = match &self.library {
             Library::Asyncio(running) => {
-                let future = running.call_method0(intern!(py, "create_future"))?;
+                let future = running.call_out0(intern!(py, "create_future"))?;
                 (Wake::Future(future.clone().unbind()), Some(future))
             }
             Library::Trio(_) => {
-                let lowlevel = py.import(intern!(py, "trio.lowlevel"))?;
-                let task = lowlevel.call_method0(intern!(py, "current_task"))?;
+                let task = trio_lowlevel(py)?.call_out0(intern!(py, "current_task"))?;
                 (Wake::Task(task.unbind()), None)
             }
         };
@@ -114,7 +112,7 @@ impl<'py> Current<'py> {
             Some(future) => future,
             None => {
                 let place = Place::new(&self.shared, key);
-                trio_waiting(py)?.call_method1(intern!(py, "Waiter"), (Py::new(py, place)?,))?
+                trio_waiting(py)?.call_out(intern!(py, "Waiter"), (Py::new(py, place)?,))?
             }
         };
         Ok((awaitable, key))
@@ -124,8 +122,7 @@ impl<'py> Current<'py> {
 /// Trio first: in guest mode an asyncio loop runs as well, but the task is trio's.
 fn library(py: Python<'_>) -> PyResult<Library<'_>> {
     if is_trio(py)? {
-        let lowlevel = py.import(intern!(py, "trio.lowlevel"))?;
-        let token = lowlevel.call_method0(intern!(py, "current_trio_token"))?;
+        let token = trio_lowlevel(py)?.call_out0(intern!(py, "current_trio_token"))?;
         return Ok(Library::Trio(token));
     }
     static RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();

@@ -11,8 +11,10 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
+use super::call_out::{CallOut, import};
 #[cfg(feature = "rustls")]
 use super::modules;
+use super::visits::Visit;
 use crate::tls::{self, Complaint, Failure, Hello, Secured, Turn};
 
 /// The `Sessions` of `_ssl.py`: what one pool opens its sessions with.
@@ -55,7 +57,7 @@ impl Context {
 impl tls::Judge for Context {
     fn look(&self) -> tls::Look {
         let looked = attached(|py| {
-            let look = self.0.bind(py).call_method0(intern!(py, "look"))?;
+            let look = self.0.bind(py).call_out0(intern!(py, "look"))?;
             let (objection, verifies, attributes) = look.extract()?;
             Ok(tls::Look {
                 objection,
@@ -77,7 +79,7 @@ impl tls::Judge for Context {
             let sessions = self
                 .0
                 .bind(py)
-                .call_method1(name, (PyBytes::new(py, authority),))?;
+                .call_out(name, (PyBytes::new(py, authority),))?;
             Ok(Box::new(Self(sessions.unbind())) as Box<dyn tls::Context>)
         })
     }
@@ -87,7 +89,7 @@ impl tls::Judge for Context {
         let _ = attached(|py| {
             self.0
                 .bind(py)
-                .call_method1(intern!(py, "explain"), (reason,))?;
+                .call_out(intern!(py, "explain"), (reason,))?;
             Ok(())
         });
     }
@@ -124,7 +126,7 @@ impl tls::Context for Context {
         attached(|py| {
             let name = intern!(py, "open");
             let arguments = (&hello.server_name, &hello.protocols);
-            let session = self.0.bind(py).call_method1(name, arguments)?;
+            let session = self.0.bind(py).call_out(name, arguments)?;
             let ssl_object = session.getattr(intern!(py, "ssl_object"))?.unbind();
             Ok(Box::new(Session {
                 session: session.unbind(),
@@ -164,7 +166,7 @@ impl tls::Session for Session {
             let out = self
                 .session
                 .bind(py)
-                .call_method1(intern!(py, "turn"), arguments)?;
+                .call_out(intern!(py, "turn"), arguments)?;
             let (opened, sealed, unsealed, is_shaken, is_closed, error): Out<'_> = out.extract()?;
             turn.opened = opened.to_vec();
             turn.sealed = sealed.to_vec();
@@ -188,6 +190,7 @@ impl tls::Session for Session {
 
 /// Calls into the interpreter, unless it is ending.
 fn attached<T>(call: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T, Failure> {
+    let _visit = Visit::begin();
     Python::try_attach(|py| call(py).map_err(|error| failure(py, error)))
         .unwrap_or_else(|| Err(Failure::new("the interpreter is ending")))
 }
@@ -198,7 +201,7 @@ fn failure(py: Python<'_>, error: PyErr) -> Failure {
 }
 
 fn complaint(py: Python<'_>, error: &PyErr) -> PyResult<Complaint> {
-    let ssl = py.import(intern!(py, "ssl"))?;
+    let ssl = import(py, intern!(py, "ssl"))?;
     let rejected = ssl.getattr(intern!(py, "SSLCertVerificationError"))?;
     if error.value(py).is_instance(&rejected)? {
         return Ok(Complaint::Certificate);

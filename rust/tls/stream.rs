@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 use super::{Secured, Session, Turn};
 use crate::connection::NetworkStream;
-use crate::runtime::spawn_blocking;
+use crate::runtime::spawn_turn;
 
 /// The most of a body that one turn takes: four records. While they leave for a slow peer nothing moves as
 /// far as a write timeout can see, so that it must not be much.
@@ -121,7 +121,7 @@ impl<S: NetworkStream> TlsStream<S> {
         received: Vec<u8>,
         runtime: &Handle,
     ) -> io::Result<Self> {
-        let opening = spawn_blocking(runtime, move || {
+        let opening = spawn_turn(runtime, move || {
             let mut session = open()?;
             let mut turn = Turn {
                 received,
@@ -258,7 +258,7 @@ impl<S: NetworkStream> TlsStream<S> {
         }));
         let errand = Errand(Arc::clone(&away));
         self.session = Place::Away(away);
-        spawn_blocking(&self.runtime, move || {
+        spawn_turn(&self.runtime, move || {
             session.turn(&mut turn);
             errand.end(Back::Done(session, turn));
         });

@@ -1,0 +1,82 @@
+"""The process lab: runs a program of `programs.py` and judges how it ended.
+
+A program must end with its exit code, say nothing on stderr, and be gone in time once it is leaving. Servers
+are the lab's own, so that no thread of theirs is in the process that is looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import routes
+from certificates import server_context
+from programs import PROGRAMS, Place
+from routes import Request, Steps
+from servers import Server
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+# The promise is one second; ten times that for a loaded machine.
+LEAVING_DEADLINE = 10.0
+# A program that takes longer hangs. Its own limits are shorter, so that it tells where.
+HANG = 60.0
+
+
+class Outcome(NamedTuple):
+    """How a process ended."""
+
+    wrong: str | None
+    """What was not as it must be: `crash`, `noise`, `hang` or `late`, and more about it."""
+    leaving: float
+    """Seconds from when it said so until it was gone."""
+
+
+def respond(request: Request) -> Steps:
+    """The routes of every server; `/stall` is never answered, `/half` not to its end."""
+    if request.target == b"/stall":
+        return [("stall", ())]
+    if request.target == b"/half":
+        return [("send", (routes.response(b"half" * 2)[:-4],)), ("stall", ())]
+    return routes.respond(request)
+
+
+@contextlib.contextmanager
+def place() -> Iterator[Place]:
+    with Server(app=respond) as server, Server(app=respond, tls=server_context()) as tls_server:
+        yield Place(server.url("").rstrip("/"), tls_server.url("").rstrip("/"))
+        # What programs left half done says nothing about the servers.
+        server.errors.clear()
+        tls_server.errors.clear()
+
+
+def run(name: str, at: Place) -> Outcome:
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "programs.py"), name, *at],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        out, noise = process.communicate(timeout=HANG)
+    except subprocess.TimeoutExpired:
+        # With faulthandler on, this prints where it hangs.
+        process.send_signal(6)
+        out, noise = process.communicate()
+        return Outcome(f"hang: {noise}", HANG)
+    gone = time.monotonic()
+    said = [line.split()[1] for line in out.splitlines() if line.startswith("leaving ")]
+    took = gone - float(said[0]) if said else 0.0
+    if process.returncode != PROGRAMS[name].code or not said:
+        return Outcome(f"crash: ended with {process.returncode}: {noise}", took)
+    if noise:
+        return Outcome(f"noise: {noise}", took)
+    return Outcome(f"late: {took:.2f} s" if took > LEAVING_DEADLINE else None, took)
