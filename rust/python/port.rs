@@ -65,8 +65,16 @@ pub(super) enum Wake {
 
 impl Listener for Shared {
     fn announce(&self, source: Arc<dyn Source>, key: usize) {
-        self.announced.lock().push((source, key));
-        if self.open.load(Ordering::Acquire) && !self.rung.swap(true, Ordering::AcqRel) {
+        {
+            let mut announced = self.announced.lock();
+            // Looked at under the lock, since `close` empties the queue for the last time: what is kept after that
+            // would keep the port, and the port it.
+            if !self.open.load(Ordering::Acquire) {
+                return;
+            }
+            announced.push((source, key));
+        }
+        if !self.rung.swap(true, Ordering::AcqRel) {
             self.bell.ring();
         }
     }
