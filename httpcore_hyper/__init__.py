@@ -10,7 +10,9 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from . import _rust
+from ._native import missing as _missing  # before all that needs a native module
+
+from . import _rust  # isort: skip
 from ._async.flavoured import build as _build_async
 from ._flavour import HTTPCORE
 from ._install import install, uninstall
@@ -57,13 +59,13 @@ __all__ = [
 
 __version__ = version("httpcore_hyper")
 
-if _rust.__version__ != __version__:
+if _missing is None and _rust.__version__ != __version__:
     raise ImportError(
         f"httpcore_hyper is {__version__} but its native module is {_rust.__version__}: "
         "two installations are mixed up, reinstall httpcore_hyper"
     )
 
-if hasattr(os, "register_at_fork"):
+if _missing is None and hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_rust.before_fork,
         after_in_parent=_rust.after_fork_in_parent,

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from .. import _rust
 from .._flavour import Flavour, whole_body
+from .._native import missing
 from .._ssl import Policy, Sessions, acts_on_sockets, checked
 from .connection import AsyncHTTPConnection, AsyncRequestView
 from .response_stream import AsyncResponseStream
@@ -82,6 +83,8 @@ class AsyncEnginePool(_Pool):
         return self._delegated
 
     def _reason_to_delegate(self) -> str | None:
+        if missing is not None:
+            return missing
         backend = self._network_backend
         if type(backend) not in self._flavour.default_backends or "connect_tcp" in vars(backend):
             return f"network_backend is {backend!r}, which opens its own connections"

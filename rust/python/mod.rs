@@ -48,6 +48,7 @@ mod _rust {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::life::claim(module.py())?;
         crate::process::watch_forks();
         crate::panics::keep();
         module.add("__version__", env!("CARGO_PKG_VERSION"))

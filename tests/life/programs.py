@@ -12,6 +12,7 @@ import asyncio
 import atexit
 import faulthandler
 import gc
+import importlib
 import os
 import random
 import signal
@@ -126,6 +127,9 @@ def again_and_again(work: Callable[[], object]) -> Callable[[], None]:
 # Exits. The pools are never closed, and globals of the module: the interpreter ends with them in it.
 
 KEPT: list[Any] = []
+
+# A name that the lab's resolver never answers; see `silent_resolver.c`.
+SILENT = "http://silent.test/"
 
 
 def kept(pool: Any) -> Any:
@@ -787,6 +791,90 @@ def multiprocessing_forkserver(place: Place) -> None:
 @program()
 def multiprocessing_spawn(place: Place) -> None:
     _multiprocessing("spawn", place)
+
+
+# Unusual interpreters.
+
+
+@program()
+def subinterpreter(place: Place) -> None:
+    """L-26: a second interpreter in the process is served by httpcore's own engine, and is told so."""
+    try:
+        import _interpreters as interpreters  # noqa: PLC0415 - there are two names for it
+    except ImportError:
+        import _xxsubinterpreters as interpreters  # noqa: PLC0415
+    code = f"""if True:
+        import sys, warnings
+        sys.path[:] = {sys.path!r}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            import httpcore_hyper
+        assert any("httpcore's own engine" in str(one.message) for one in caught), caught
+        pool = httpcore_hyper.ConnectionPool()
+        assert "native module" in pool.delegated, pool.delegated
+        assert pool.request("GET", {place()!r}).status == 200
+        pool.close()
+    """
+    if sys.version_info >= (3, 13):
+        failed = interpreters.exec(interpreters.create("legacy"), code)
+        assert failed is None, failed.errdisplay
+    else:
+        interpreters.run_string(interpreters.create(isolated=False), code)
+    get(httpcore_hyper.ConnectionPool(), place())
+
+
+@program()
+def imported_again(place: Place) -> None:
+    """L-28: `importlib.reload`, and a second import after the first was forgotten."""
+    before = httpcore_hyper.ConnectionPool()
+    get(before, place())
+    importlib.reload(httpcore_hyper)
+    get(before, place())
+    get(httpcore_hyper.ConnectionPool(), place())
+    for name in [name for name in sys.modules if name.partition(".")[0] == "httpcore_hyper"]:
+        del sys.modules[name]
+    again = importlib.import_module("httpcore_hyper")
+    assert again is not httpcore_hyper
+    get(again.ConnectionPool(), place())
+    get(before, place())
+
+
+@program()
+def signal_amid_look_up(place: Place) -> None:
+    """L-24: a handler runs while the main thread waits for a name that nobody knows yet."""
+
+    def handler(*_: object) -> None:
+        raise TimeoutError("from the handler")
+
+    signal.signal(signal.SIGALRM, handler)
+    pool = kept(httpcore_hyper.ConnectionPool())
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    began = time.monotonic()
+    try:
+        pool.request("GET", SILENT)
+    except TimeoutError:
+        # The promise is 100 ms; ten times that.
+        assert time.monotonic() - began < 0.1 + 1.0
+    assert "0 active, 0 queued" in repr(pool), repr(pool)
+    get(pool, place())
+
+
+@program()
+def exit_look_ups_in_flight(place: Place) -> None:
+    """Names that are never found, for daemon threads of both doors."""
+    pool = kept(httpcore_hyper.ConnectionPool())
+    daemon(*[lambda: pool.request("GET", SILENT)] * 2)
+    daemon(lambda: asyncio.run(httpcore_hyper.AsyncConnectionPool().request("GET", SILENT)))
+    until(lambda: _rust.ledger()["blocking"] == 3)
+
+
+@program()
+def fork_all_look_ups_taken(place: Place) -> None:
+    """The parent's look-ups never end, as many as one pool has; the child has its own."""
+    pool = kept(httpcore_hyper.ConnectionPool())
+    daemon(*[lambda: pool.request("GET", SILENT)] * 8)
+    until(lambda: _rust.ledger()["blocking"] == 8)
+    child(lambda: get(pool, place().replace("127.0.0.1", "localhost")))()
 
 
 def main() -> None:

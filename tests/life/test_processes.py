@@ -21,3 +21,19 @@ def test_process_ends_as_it_should(name: str, place: Place) -> None:
     """The program's own exit code, at once, and without a word."""
     outcome = lab.run(name, place)
     assert outcome.wrong is None, outcome.wrong
+
+
+@pytest.mark.parametrize(
+    "name", ["exit_atexit", "exit_threads_busy", "exit_loop_in_thread", "fork_busy_threads"]
+)
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [(("-X", "dev", "-W", "ignore::ResourceWarning"), {}), ((), {"PYTHONMALLOC": "debug"})],
+    ids=["dev", "malloc"],
+)
+def test_checking_interpreters(
+    name: str, options: tuple[str, ...], environment: dict[str, str], place: Place
+) -> None:
+    """L-26: the interpreter's own checks find nothing. What a program leaves open on purpose it may say."""
+    outcome = lab.run(name, place, *options, **environment)
+    assert outcome.wrong is None, outcome.wrong
