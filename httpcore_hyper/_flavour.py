@@ -85,6 +85,8 @@ class Flavour:
         """Tells of connecting and closing."""
         self.http11_logger = logging.getLogger(f"{package}.http11")
         """Tells of requests and responses."""
+        self.http2_logger = logging.getLogger(f"{package}.http2")
+        """The same over HTTP/2."""
         self.seen = [
             (owner.__dict__.get, name, function, f"{owner.__module__}.{owner.__qualname__}.{name}")
             for owner, name, function in _seen(module, originals)
@@ -134,6 +136,9 @@ def _seen(module: ModuleType, originals: dict[str, type]) -> Iterator[tuple[type
         (module.AsyncHTTPConnection, (asynchronous,)),
         (module.HTTP11Connection, (sync,)),
         (module.AsyncHTTP11Connection, (asynchronous,)),
+        # Without `h2` these are classes that say so when they are made.
+        (module.HTTP2Connection, (sync,)),
+        (module.AsyncHTTP2Connection, (asynchronous,)),
         (backends["sync"].SyncBackend, _OPENERS),
         (backends["auto"].AutoBackend, _OPENERS),
         # Without anyio or trio these are classes that say so when they are made, and open nothing.

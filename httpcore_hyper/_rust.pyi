@@ -39,13 +39,15 @@ __version__: str
 _Head: TypeAlias = tuple[int, list[tuple[bytes, bytes]], dict[str, Any], bytes | None, bool]
 """`(status, headers, extensions, first, ended)`.
 
-`headers` have the case, order and duplicates of the wire. `extensions` has `http_version` and
-`reason_phrase`, both `bytes`. `first` is the part of the body that had arrived with the head, `None` if
+`headers` have the case, order and duplicates of the wire (over HTTP/2 equal names stand together). `extensions` has
+`http_version` (`bytes`), over HTTP/1.1 `reason_phrase` (`bytes`), over HTTP/2 `stream_id` (`int`). `first` is the part of the body that had arrived with the head, `None` if
 there was none; `ended` says that it is all of it.
 """
 
-_Description: TypeAlias = tuple[int, str, Literal["CONNECTING", "ACTIVE", "IDLE"], int]
-"""`(id, origin, status, request_count)` of a connection. Ids are never used twice in one pool."""
+_Description: TypeAlias = tuple[
+    int, str, Literal["HTTP/1.1", "HTTP/2"], Literal["CONNECTING", "ACTIVE", "IDLE"], int
+]
+"""`(id, origin, version, status, request_count)` of a connection. Ids are never used twice in one pool."""
 
 _SocketOption: TypeAlias = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
@@ -112,6 +114,8 @@ class AsyncPool:
         local_address: str | None = None,
         uds: str | PathLike[str] | None = None,
         socket_options: Iterable[_SocketOption] | None = None,
+        http1: bool = True,
+        http2: bool = False,
     ) -> AsyncPool:
         """`flavour` is httpcore, or a module with its exception classes. `keepalive_expiry` is in seconds.
 
@@ -206,6 +210,10 @@ class AsyncExchange:
         """
     def network_stream(self) -> AsyncNetworkStream:
         """The stream under the exchange, once the connection is open."""
+    def stream_id(self) -> int | None:
+        """The id of its HTTP/2 stream, or the one that it is going to have; `None` over HTTP/1.1 and before it connects."""
+    def trailers(self) -> list[tuple[bytes, bytes]]:
+        """What came behind the body over HTTP/2, once `read` has returned `None`; given once."""
     def close(self) -> None:
         """Ends the exchange. Its slot is free, its socket idle or closed, when this returns."""
 
@@ -262,6 +270,8 @@ class Pool:
         local_address: str | None = None,
         uds: str | PathLike[str] | None = None,
         socket_options: Iterable[_SocketOption] | None = None,
+        http1: bool = True,
+        http2: bool = False,
     ) -> Pool:
         """See `AsyncPool`."""
     def exchange(
@@ -310,6 +320,8 @@ class Exchange:
     def head(self) -> _Head: ...
     def read(self) -> bytes | None: ...
     def network_stream(self) -> NetworkStream: ...
+    def stream_id(self) -> int | None: ...
+    def trailers(self) -> list[tuple[bytes, bytes]]: ...
     def close(self) -> None: ...
 
 @final

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 else:
     _Base = object  # the flavour's own class comes behind this one
 
-__all__ = ["AsyncHTTP11Connection", "AsyncHTTPConnection", "AsyncRequestView"]
+__all__ = ["AsyncHTTP11Connection", "AsyncHTTP2Connection", "AsyncHTTPConnection", "AsyncRequestView"]
 
 
 class AsyncHTTPConnection(_Base):
@@ -25,13 +25,17 @@ class AsyncHTTPConnection(_Base):
     def __init__(self, classes: AsyncClasses, pool: _rust.AsyncPool, description: _rust._Description) -> None:
         self._classes = classes
         self._pool = pool
-        self._id, self._origin, _, _ = description
+        self._id, self._origin, self._version, *_ = description
 
     @property
-    def _connection(self) -> AsyncHTTP11Connection | None:
+    def _connection(self) -> AsyncHTTP11Connection | AsyncHTTP2Connection | None:
         """The protocol's half, as httpcore has it: `None` before the connection is open."""
         native = self._pool.network_stream(self._id)
-        return None if native is None else AsyncHTTP11Connection(self._classes.network_stream(native))
+        description = self._pool.connection(self._id)
+        if native is None or description is None:
+            return None
+        kind = AsyncHTTP2Connection if description[2] == "HTTP/2" else AsyncHTTP11Connection
+        return kind(self._classes.network_stream(native))
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """Refused: which connection serves a request is for the pool to say."""
@@ -47,19 +51,20 @@ class AsyncHTTPConnection(_Base):
         """As httpcore's: `'http://example.com:80', HTTP/1.1, IDLE, Request Count: 1`."""
         description = self._pool.connection(self._id)
         if description is None:
-            return f"{self._origin!r}, HTTP/1.1, CLOSED"
-        _, origin, status, request_count = description
+            return f"{self._origin!r}, {self._version}, CLOSED"
+        _, origin, self._version, status, request_count = description
         if status == "CONNECTING":
             return status
-        return f"{origin!r}, HTTP/1.1, {status}, Request Count: {request_count}"
+        return f"{origin!r}, {self._version}, {status}, Request Count: {request_count}"
 
     def can_handle_request(self, origin: httpcore.Origin) -> bool:
         """Whether the connection leads to this origin."""
         return str(origin) == self._origin
 
     def is_available(self) -> bool:
-        """Whether a request could be assigned to the connection now."""
-        return self.is_idle()
+        """Whether a request could be assigned to the connection now; of HTTP/2, unless it is closed."""
+        description = self._pool.connection(self._id)
+        return description is not None and (description[2] == "HTTP/2" or description[3] == "IDLE")
 
     def has_expired(self) -> bool:
         """`False`: the engine looks at a connection's expiry and socket before each use."""
@@ -68,7 +73,7 @@ class AsyncHTTPConnection(_Base):
     def is_idle(self) -> bool:
         """Whether the connection is kept alive and serves no request."""
         description = self._pool.connection(self._id)
-        return description is not None and description[2] == "IDLE"
+        return description is not None and description[3] == "IDLE"
 
     def is_closed(self) -> bool:
         """Whether the connection has left the pool."""
@@ -83,6 +88,10 @@ class AsyncHTTP11Connection:
 
     def __init__(self, stream: AsyncNetworkStream) -> None:
         self._network_stream = stream
+
+
+class AsyncHTTP2Connection(AsyncHTTP11Connection):
+    """The same of a connection that speaks HTTP/2."""
 
 
 class AsyncRequestView:

@@ -95,10 +95,6 @@ class AsyncEnginePool(_Pool):
             or type(self).create_connection is not self._classes.create_connection
         ):
             return "create_connection is overridden"
-        if self._http2:
-            return "http2=True is not supported by the engine yet"
-        if not self._http1:
-            return "http1=False is not supported by the engine yet"
         if self._ssl_context is not None:
             hooked = acts_on_sockets(self._ssl_context)
             if hooked is not None:
@@ -114,6 +110,7 @@ class AsyncEnginePool(_Pool):
         """Whether somebody listens to a request's events."""
         return (
             self._flavour.http11_logger.isEnabledFor(logging.DEBUG)
+            or self._flavour.http2_logger.isEnabledFor(logging.DEBUG)
             or self._flavour.connection_logger.isEnabledFor(logging.DEBUG)
             or extensions.get("trace") is not None
         )
@@ -163,7 +160,7 @@ class AsyncEnginePool(_Pool):
         return self._classes.response(
             status=status,
             headers=headers,
-            content=AsyncResponseStream(exchange, first, ended),
+            content=AsyncResponseStream(exchange, first, ended, extensions),
             extensions=extensions,
         )
 
@@ -180,6 +177,9 @@ class AsyncEnginePool(_Pool):
                 local_address=self._local_address,
                 uds=self._uds,
                 socket_options=self._socket_options,
+                # Told to speak neither, httpcore speaks HTTP/1.1.
+                http1=self._http1 or not self._http2,
+                http2=self._http2,
             )
             # Another thread may have been first; one engine serves all.
             native = cast(_rust.AsyncPool, self.__dict__.setdefault("_native", native))
@@ -205,7 +205,7 @@ class AsyncEnginePool(_Pool):
     async def _log_closing(self) -> None:
         if self._native is not None:
             await self._log_closed(
-                sum(status != "CONNECTING" for _, _, status, _ in self._native.connections())
+                sum(status != "CONNECTING" for _, _, _, status, _ in self._native.connections())
             )
 
     async def _log_closed(self, number: int | None = None) -> None:

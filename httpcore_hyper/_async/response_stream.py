@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from .. import _rust
 
@@ -20,11 +21,21 @@ class AsyncResponseStream:
     _mapping: Callable[[], AbstractContextManager[None]] = staticmethod(nullcontext)
     """What an error of the body is raised in: it may become one of another library's there."""
 
-    def __init__(self, exchange: _rust.AsyncExchange, first: bytes | None, ended: bool) -> None:
+    def __init__(
+        self,
+        exchange: _rust.AsyncExchange,
+        first: bytes | None,
+        ended: bool,
+        extensions: dict[str, Any],
+    ) -> None:
+        """Puts `trailers` into the extensions of an HTTP/2 response: a list, filled when the body has ended."""
         self._exchange = exchange
         self._first = first
         self._ended = ended
         self._closed = False
+        self._trailers: list[tuple[bytes, bytes]] | None = None
+        if "stream_id" in extensions:
+            self._trailers = extensions["trailers"] = exchange.trailers() if ended else []
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return _AsyncParts(self)
@@ -79,6 +90,8 @@ class _AsyncParts:
             if chunk is not None:
                 return chunk
             stream._ended = True
+            if stream._trailers is not None:
+                stream._trailers.extend(stream._exchange.trailers())
         self._stream = None
         raise StopAsyncIteration
 

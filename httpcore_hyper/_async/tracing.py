@@ -26,16 +26,25 @@ async def send_traced(
 ) -> httpcore.Response:
     """Takes a stepwise exchange from its place in the queue to the response head."""
     flavour = pool._flavour
-    logger = flavour.http11_logger
     connects = await exchange.acquire()
     await pool._log_closed()
     if connects:
         await _connect(pool, request, exchange)
-    payload = {"request": request}
+    stream_id = exchange.stream_id()
+    logger = flavour.http11_logger if stream_id is None else flavour.http2_logger
+    payload: dict[str, Any] = {"request": request}
+    if stream_id is not None:
+        if connects:
+            async with flavour.Trace("send_connection_init", logger, request, payload):
+                pass  # sent with the headers
+        payload["stream_id"] = stream_id
     try:
         try:
             async with flavour.Trace("send_request_headers", logger, request, payload):
                 await exchange.send()
+            if stream_id is not None:
+                # Another request may have opened its stream meanwhile.
+                payload["stream_id"] = stream_id = exchange.stream_id()
             async with flavour.Trace("send_request_body", logger, request, payload):
                 whole = whole_body(request.stream)
                 if whole is not None:
@@ -48,18 +57,22 @@ async def send_traced(
             pass  # the server may have answered early, and closed
         async with flavour.Trace("receive_response_headers", logger, request, payload) as trace:
             status, headers, extensions, first, ended = await exchange.head()
-            trace.return_value = (
-                extensions["http_version"],
-                status,
-                extensions["reason_phrase"],
-                headers,
-            )
+            if stream_id is None:
+                trace.return_value = (
+                    extensions["http_version"],
+                    status,
+                    extensions["reason_phrase"],
+                    headers,
+                )
+            else:
+                trace.return_value = (status, headers)
         extensions["network_stream"] = pool._classes.network_stream(exchange.network_stream())
-        stream = AsyncTracedStream(exchange, first, ended, pool, request)
+        stream = AsyncTracedStream(exchange, first, ended, extensions, pool, request)
         return pool._classes.response(status=status, headers=headers, content=stream, extensions=extensions)
     except BaseException:
         with flavour.AsyncShieldCancellation():
-            async with flavour.Trace("response_closed", logger, request):
+            closed = {} if stream_id is None else {"stream_id": stream_id}
+            async with flavour.Trace("response_closed", logger, request, closed):
                 exchange.close()
         raise
 
@@ -115,19 +128,24 @@ class AsyncTracedStream(AsyncResponseStream):
         exchange: _rust.AsyncExchange,
         first: bytes | None,
         ended: bool,
+        extensions: dict[str, Any],
         pool: AsyncEnginePool,
         request: httpcore.Request,
     ) -> None:
-        super().__init__(exchange, first, ended)
+        super().__init__(exchange, first, ended, extensions)
         self._pool = pool
         self._flavour = pool._flavour
         self._logger = pool._flavour.http11_logger
+        self._of_stream: dict[str, Any] = {}
+        if "stream_id" in extensions:
+            self._logger = pool._flavour.http2_logger
+            self._of_stream["stream_id"] = extensions["stream_id"]
         self._request = request
         self._told = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            payload = {"request": self._request}
+            payload = {"request": self._request, **self._of_stream}
             async with self._flavour.Trace("receive_response_body", self._logger, self._request, payload):
                 async for chunk in super().__aiter__():
                     yield chunk
@@ -142,7 +160,7 @@ class AsyncTracedStream(AsyncResponseStream):
             return
         self._told = True
         try:
-            async with self._flavour.Trace("response_closed", self._logger, self._request):
+            async with self._flavour.Trace("response_closed", self._logger, self._request, self._of_stream):
                 self._close()
             await self._pool._log_closed()
         finally:

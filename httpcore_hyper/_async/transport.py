@@ -114,7 +114,7 @@ class AsyncEngineTransport(_Base):
         return self._parts.response(
             status_code=status,
             headers=headers,
-            stream=self._parts.stream(exchange, first, ended),
+            stream=self._parts.stream(exchange, first, ended, extensions),
             extensions=extensions,
         )
 

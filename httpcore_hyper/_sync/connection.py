@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:
     _Base = object  # the flavour's own class comes behind this one
 
-__all__ = ["HTTP11Connection", "HTTPConnection", "RequestView"]
+__all__ = ["HTTP11Connection", "HTTP2Connection", "HTTPConnection", "RequestView"]
 
 
 class HTTPConnection(_Base):
@@ -26,13 +26,17 @@ class HTTPConnection(_Base):
     def __init__(self, classes: Classes, pool: _rust.Pool, description: _rust._Description) -> None:
         self._classes = classes
         self._pool = pool
-        self._id, self._origin, _, _ = description
+        self._id, self._origin, self._version, *_ = description
 
     @property
-    def _connection(self) -> HTTP11Connection | None:
+    def _connection(self) -> HTTP11Connection | HTTP2Connection | None:
         """The protocol's half, as httpcore has it: `None` before the connection is open."""
         native = self._pool.network_stream(self._id)
-        return None if native is None else HTTP11Connection(self._classes.network_stream(native))
+        description = self._pool.connection(self._id)
+        if native is None or description is None:
+            return None
+        kind = HTTP2Connection if description[2] == "HTTP/2" else HTTP11Connection
+        return kind(self._classes.network_stream(native))
 
     def handle_request(self, request: httpcore.Request) -> httpcore.Response:
         """Refused: which connection serves a request is for the pool to say."""
@@ -48,19 +52,20 @@ class HTTPConnection(_Base):
         """As httpcore's: `'http://example.com:80', HTTP/1.1, IDLE, Request Count: 1`."""
         description = self._pool.connection(self._id)
         if description is None:
-            return f"{self._origin!r}, HTTP/1.1, CLOSED"
-        _, origin, status, request_count = description
+            return f"{self._origin!r}, {self._version}, CLOSED"
+        _, origin, self._version, status, request_count = description
         if status == "CONNECTING":
             return status
-        return f"{origin!r}, HTTP/1.1, {status}, Request Count: {request_count}"
+        return f"{origin!r}, {self._version}, {status}, Request Count: {request_count}"
 
     def can_handle_request(self, origin: httpcore.Origin) -> bool:
         """Whether the connection leads to this origin."""
         return str(origin) == self._origin
 
     def is_available(self) -> bool:
-        """Whether a request could be assigned to the connection now."""
-        return self.is_idle()
+        """Whether a request could be assigned to the connection now; of HTTP/2, unless it is closed."""
+        description = self._pool.connection(self._id)
+        return description is not None and (description[2] == "HTTP/2" or description[3] == "IDLE")
 
     def has_expired(self) -> bool:
         """`False`: the engine looks at a connection's expiry and socket before each use."""
@@ -69,7 +74,7 @@ class HTTPConnection(_Base):
     def is_idle(self) -> bool:
         """Whether the connection is kept alive and serves no request."""
         description = self._pool.connection(self._id)
-        return description is not None and description[2] == "IDLE"
+        return description is not None and description[3] == "IDLE"
 
     def is_closed(self) -> bool:
         """Whether the connection has left the pool."""
@@ -84,6 +89,10 @@ class HTTP11Connection:
 
     def __init__(self, stream: NetworkStream) -> None:
         self._network_stream = stream
+
+
+class HTTP2Connection(HTTP11Connection):
+    """The same of a connection that speaks HTTP/2."""
 
 
 class RequestView:

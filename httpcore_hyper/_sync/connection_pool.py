@@ -96,10 +96,6 @@ class EnginePool(_Pool):
             or type(self).create_connection is not self._classes.create_connection
         ):
             return "create_connection is overridden"
-        if self._http2:
-            return "http2=True is not supported by the engine yet"
-        if not self._http1:
-            return "http1=False is not supported by the engine yet"
         if self._ssl_context is not None:
             hooked = acts_on_sockets(self._ssl_context)
             if hooked is not None:
@@ -115,6 +111,7 @@ class EnginePool(_Pool):
         """Whether somebody listens to a request's events."""
         return (
             self._flavour.http11_logger.isEnabledFor(logging.DEBUG)
+            or self._flavour.http2_logger.isEnabledFor(logging.DEBUG)
             or self._flavour.connection_logger.isEnabledFor(logging.DEBUG)
             or extensions.get("trace") is not None
         )
@@ -164,7 +161,7 @@ class EnginePool(_Pool):
         return self._classes.response(
             status=status,
             headers=headers,
-            content=ResponseStream(exchange, first, ended),
+            content=ResponseStream(exchange, first, ended, extensions),
             extensions=extensions,
         )
 
@@ -181,6 +178,9 @@ class EnginePool(_Pool):
                 local_address=self._local_address,
                 uds=self._uds,
                 socket_options=self._socket_options,
+                # Told to speak neither, httpcore speaks HTTP/1.1.
+                http1=self._http1 or not self._http2,
+                http2=self._http2,
             )
             # Another thread may have been first; one engine serves all.
             native = cast(_rust.Pool, self.__dict__.setdefault("_native", native))
@@ -206,7 +206,7 @@ class EnginePool(_Pool):
     def _log_closing(self) -> None:
         if self._native is not None:
             self._log_closed(
-                sum(status != "CONNECTING" for _, _, status, _ in self._native.connections())
+                sum(status != "CONNECTING" for _, _, _, status, _ in self._native.connections())
             )
 
     def _log_closed(self, number: int | None = None) -> None:

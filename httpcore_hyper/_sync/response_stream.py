@@ -6,6 +6,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from .. import _rust
 
@@ -21,11 +22,21 @@ class ResponseStream:
     _mapping: Callable[[], AbstractContextManager[None]] = staticmethod(nullcontext)
     """What an error of the body is raised in: it may become one of another library's there."""
 
-    def __init__(self, exchange: _rust.Exchange, first: bytes | None, ended: bool) -> None:
+    def __init__(
+        self,
+        exchange: _rust.Exchange,
+        first: bytes | None,
+        ended: bool,
+        extensions: dict[str, Any],
+    ) -> None:
+        """Puts `trailers` into the extensions of an HTTP/2 response: a list, filled when the body has ended."""
         self._exchange = exchange
         self._first = first
         self._ended = ended
         self._closed = False
+        self._trailers: list[tuple[bytes, bytes]] | None = None
+        if "stream_id" in extensions:
+            self._trailers = extensions["trailers"] = exchange.trailers() if ended else []
 
     def __iter__(self) -> Iterator[bytes]:
         return _Parts(self)
@@ -80,6 +91,8 @@ class _Parts:
             if chunk is not None:
                 return chunk
             stream._ended = True
+            if stream._trailers is not None:
+                stream._trailers.extend(stream._exchange.trailers())
         self._stream = None
         raise StopIteration
 

@@ -27,16 +27,25 @@ def send_traced(
 ) -> httpcore.Response:
     """Takes a stepwise exchange from its place in the queue to the response head."""
     flavour = pool._flavour
-    logger = flavour.http11_logger
     connects = exchange.acquire()
     pool._log_closed()
     if connects:
         _connect(pool, request, exchange)
-    payload = {"request": request}
+    stream_id = exchange.stream_id()
+    logger = flavour.http11_logger if stream_id is None else flavour.http2_logger
+    payload: dict[str, Any] = {"request": request}
+    if stream_id is not None:
+        if connects:
+            with flavour.Trace("send_connection_init", logger, request, payload):
+                pass  # sent with the headers
+        payload["stream_id"] = stream_id
     try:
         try:
             with flavour.Trace("send_request_headers", logger, request, payload):
                 exchange.send()
+            if stream_id is not None:
+                # Another request may have opened its stream meanwhile.
+                payload["stream_id"] = stream_id = exchange.stream_id()
             with flavour.Trace("send_request_body", logger, request, payload):
                 whole = whole_body(request.stream)
                 if whole is not None:
@@ -49,18 +58,22 @@ def send_traced(
             pass  # the server may have answered early, and closed
         with flavour.Trace("receive_response_headers", logger, request, payload) as trace:
             status, headers, extensions, first, ended = exchange.head()
-            trace.return_value = (
-                extensions["http_version"],
-                status,
-                extensions["reason_phrase"],
-                headers,
-            )
+            if stream_id is None:
+                trace.return_value = (
+                    extensions["http_version"],
+                    status,
+                    extensions["reason_phrase"],
+                    headers,
+                )
+            else:
+                trace.return_value = (status, headers)
         extensions["network_stream"] = pool._classes.network_stream(exchange.network_stream())
-        stream = TracedStream(exchange, first, ended, pool, request)
+        stream = TracedStream(exchange, first, ended, extensions, pool, request)
         return pool._classes.response(status=status, headers=headers, content=stream, extensions=extensions)
     except BaseException:
         with flavour.ShieldCancellation():
-            with flavour.Trace("response_closed", logger, request):
+            closed = {} if stream_id is None else {"stream_id": stream_id}
+            with flavour.Trace("response_closed", logger, request, closed):
                 exchange.close()
         raise
 
@@ -116,19 +129,24 @@ class TracedStream(ResponseStream):
         exchange: _rust.Exchange,
         first: bytes | None,
         ended: bool,
+        extensions: dict[str, Any],
         pool: EnginePool,
         request: httpcore.Request,
     ) -> None:
-        super().__init__(exchange, first, ended)
+        super().__init__(exchange, first, ended, extensions)
         self._pool = pool
         self._flavour = pool._flavour
         self._logger = pool._flavour.http11_logger
+        self._of_stream: dict[str, Any] = {}
+        if "stream_id" in extensions:
+            self._logger = pool._flavour.http2_logger
+            self._of_stream["stream_id"] = extensions["stream_id"]
         self._request = request
         self._told = False
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            payload = {"request": self._request}
+            payload = {"request": self._request, **self._of_stream}
             with self._flavour.Trace("receive_response_body", self._logger, self._request, payload):
                 for chunk in super().__iter__():
                     yield chunk
@@ -143,7 +161,7 @@ class TracedStream(ResponseStream):
             return
         self._told = True
         try:
-            with self._flavour.Trace("response_closed", self._logger, self._request):
+            with self._flavour.Trace("response_closed", self._logger, self._request, self._of_stream):
                 self._close()
             self._pool._log_closed()
         finally:

@@ -115,7 +115,7 @@ class EngineTransport(_Base):
         return self._parts.response(
             status_code=status,
             headers=headers,
-            stream=self._parts.stream(exchange, first, ended),
+            stream=self._parts.stream(exchange, first, ended, extensions),
             extensions=extensions,
         )
 

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::connect::{SocketView, Stream};
-use crate::connection::{ResponseHead, Upgraded};
+use crate::connection::{HeaderList, ResponseHead, Upgraded};
 use crate::error::{Error, Kind};
 use crate::exchange::{Engine, Exchange, Interrupt, Owner};
 use crate::ledger::{Entry, Item};
@@ -260,6 +260,16 @@ impl ExchangeCell {
         let progress = self.progress.lock();
         let exchange = progress.exchange.as_ref()?;
         Some((exchange.view()?, exchange.upgraded()))
+    }
+
+    /// The id of its HTTP/2 stream; see [`Exchange::stream_id`].
+    pub fn stream_id(&self) -> Option<u32> {
+        self.progress.lock().exchange.as_ref()?.stream_id()
+    }
+
+    /// What came behind the response's body; see [`Exchange::take_trailers`].
+    pub fn take_trailers(&self) -> Option<HeaderList> {
+        self.progress.lock().exchange.as_mut()?.take_trailers()
     }
 
     /// Where its timers belong to.

@@ -37,6 +37,16 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// The protocol that its TLS session agreed on by ALPN.
+    pub fn protocol(&self) -> Option<&[u8]> {
+        match self {
+            Stream::Plain(_) => None,
+            Stream::Secure(stream) => stream.protocol(),
+        }
+    }
+}
+
 #[cfg(test)]
 impl Stream {
     /// The socket below all layers.

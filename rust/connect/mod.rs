@@ -35,6 +35,8 @@ pub use view::{Address, SocketView};
 /// Opens connections, with the settings of one pool.
 #[derive(Clone, Debug, Default)]
 pub struct Connector {
+    /// Which protocols may be spoken.
+    pub versions: Versions,
     /// Attempts after the first one, for `Connect` and `ConnectTimeout` failures.
     pub retries: u32,
     /// The address to connect from: an IP address, or a name of this host. `0.0.0.0` and `::` only force
@@ -48,6 +50,34 @@ pub struct Connector {
     pub tls: Option<Arc<dyn tls::Context>>,
     /// How names are looked up; tests put their own answers here.
     pub(crate) resolver: Resolver,
+}
+
+/// Which protocols a connection may speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versions {
+    /// HTTP/1.1, unless the server insists on HTTP/2 in the TLS handshake.
+    #[default]
+    Http1,
+    /// Whatever is agreed on in the TLS handshake; HTTP/1.1 without TLS.
+    Both,
+    /// HTTP/2, whatever was agreed on, and without TLS as well ("prior knowledge", RFC 9113 section 3.3).
+    Http2,
+}
+
+impl Versions {
+    /// What to offer by ALPN, in httpcore's order.
+    pub fn offered(self) -> Vec<String> {
+        let offered: &[&str] = match self {
+            Versions::Http1 => &["http/1.1"],
+            Versions::Both | Versions::Http2 => &["http/1.1", "h2"],
+        };
+        offered.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// Whether a connected stream is to carry HTTP/2.
+    pub fn are_http2(self, stream: &Stream) -> bool {
+        self == Versions::Http2 || stream.protocol() == Some(b"h2")
+    }
 }
 
 impl Connector {
@@ -155,7 +185,7 @@ impl Connector {
                 Some(name) => name.to_owned(),
                 None => String::from_utf8_lossy(&origin.host).into_owned(),
             }),
-            protocols: vec!["http/1.1".to_owned()],
+            protocols: self.versions.offered(),
         };
         let first = {
             let (context, hello) = (Arc::clone(context), hello.clone());

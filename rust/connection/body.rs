@@ -39,29 +39,83 @@ pub(super) struct OutgoingBody {
     framing: Framing,
 }
 
+/// What a head promises about its request's body, and how much of that has come.
+#[derive(Debug)]
+pub(super) struct Promise {
+    framing: Framing,
+    /// What a Content-Length still promises.
+    missing: u64,
+    ended: bool,
+}
+
+impl Promise {
+    pub(super) fn new(framing: Framing) -> Self {
+        let missing = match framing {
+            Framing::ContentLength(length) => length,
+            Framing::None | Framing::Chunked => 0,
+        };
+        Self {
+            framing,
+            missing,
+            ended: false,
+        }
+    }
+
+    /// So many bytes come.
+    ///
+    /// # Errors
+    ///
+    /// `LocalProtocol` when they are more than the head promised.
+    pub(super) fn take(&mut self, length: u64) -> Result<()> {
+        if length == 0 {
+            return Ok(());
+        }
+        if self.ended {
+            return Err(too_much());
+        }
+        if self.framing != Framing::Chunked {
+            self.missing = self.missing.checked_sub(length).ok_or_else(too_much)?;
+        }
+        Ok(())
+    }
+
+    /// No more come.
+    ///
+    /// # Errors
+    ///
+    /// `LocalProtocol` when they were less than the head promised.
+    pub(super) fn end(&mut self) -> Result<()> {
+        if self.missing > 0 {
+            return Err(Error::message(
+                Kind::LocalProtocol,
+                "Too little data for declared Content-Length",
+            ));
+        }
+        self.ended = true;
+        Ok(())
+    }
+
+    /// Whether it was said that no more come.
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended
+    }
+}
+
 /// The end that is pushed to.
 #[derive(Debug)]
 pub(super) struct BodySender {
     queue: Option<Arc<Mutex<Queue>>>,
-    framing: Framing,
-    /// What a Content-Length still promises.
-    missing: u64,
-    finished: bool,
+    promise: Promise,
 }
 
 /// Both ends of the body of one request.
 pub(super) fn channel(framing: Framing) -> (BodySender, OutgoingBody) {
-    let missing = match framing {
-        Framing::ContentLength(length) => length,
-        Framing::None | Framing::Chunked => 0,
-    };
+    let promise = Promise::new(framing);
     // An empty chunked body is one still: it has an end that must be written.
-    let queue = (missing > 0 || framing == Framing::Chunked).then(Arc::default);
+    let queue = (promise.missing > 0 || framing == Framing::Chunked).then(Arc::default);
     let sender = BodySender {
         queue: queue.clone(),
-        framing,
-        missing,
-        finished: false,
+        promise,
     };
     (sender, OutgoingBody { queue, framing })
 }
@@ -78,13 +132,10 @@ impl BodySender {
             return Ok(0);
         }
         let length = chunk.len() as u64;
-        let size = match self.framing {
-            _ if self.finished => return Err(too_much()),
+        self.promise.take(length)?;
+        let size = match self.promise.framing {
             Framing::Chunked => chunk_size_digits(length) + CHUNK_LINE_ENDS + length,
-            Framing::None | Framing::ContentLength(_) => {
-                self.missing = self.missing.checked_sub(length).ok_or_else(too_much)?;
-                length
-            }
+            Framing::None | Framing::ContentLength(_) => length,
         };
         if let Some(queue) = &self.queue {
             queue.lock().chunks.push_back(chunk);
@@ -98,19 +149,15 @@ impl BodySender {
     ///
     /// `LocalProtocol` when it is less than the head promised.
     pub(super) fn finish(&mut self) -> Result<u64> {
-        if self.missing > 0 {
-            return Err(Error::message(
-                Kind::LocalProtocol,
-                "Too little data for declared Content-Length",
-            ));
-        }
-        if std::mem::replace(&mut self.finished, true) {
+        let was_ended = self.promise.is_ended();
+        self.promise.end()?;
+        if was_ended {
             return Ok(0);
         }
         if let Some(queue) = &self.queue {
             queue.lock().finished = true;
         }
-        Ok(if self.framing == Framing::Chunked {
+        Ok(if self.promise.framing == Framing::Chunked {
             LAST_CHUNK
         } else {
             0
@@ -119,14 +166,15 @@ impl BodySender {
 
     /// Whether nothing is left to push.
     pub(super) fn is_finished(&self) -> bool {
-        self.finished || self.framing != Framing::Chunked && self.missing == 0
+        let promise = &self.promise;
+        promise.ended || promise.framing != Framing::Chunked && promise.missing == 0
     }
 
     /// Nothing reaches the wire any more, and no more is pushed: hyper is given what it still expects, so
     /// that it goes on to the response.
     pub(super) fn abandon(&mut self) {
-        let missing = std::mem::take(&mut self.missing);
-        self.finished = true;
+        let missing = std::mem::take(&mut self.promise.missing);
+        self.promise.ended = true;
         if let Some(queue) = &self.queue {
             let mut queue = queue.lock();
             queue.filler = missing;

@@ -118,6 +118,24 @@ impl RequestHead {
         self.framing
     }
 
+    /// The method and the target, as they were given.
+    pub(super) fn method_and_target(&self) -> (&[u8], &[u8]) {
+        let mut words = self.bytes.split(|byte| matches!(byte, b' ' | b'\r'));
+        let mut next = || words.next().unwrap_or_default();
+        (next(), next())
+    }
+
+    /// The headers, as they were checked: no name and no value has a line end in it.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let lines = self.bytes.split(|byte| *byte == b'\n').skip(1);
+        lines.filter_map(|line| {
+            let line = line.strip_suffix(b"\r")?;
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            // `push_header` puts one space behind it.
+            Some((&line[..colon], &line[colon + 2..]))
+        })
+    }
+
     pub(super) fn kind(&self) -> MethodKind {
         self.kind
     }

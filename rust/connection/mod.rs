@@ -1,7 +1,8 @@
 //! Connection: HTTP over a connected stream.
 //!
 //! HTTP/1.1 is hyper's, driven inline by whoever polls [`Http1`], over a wrapper of the stream (`io`)
-//! that sends our own request head instead of hyper's and records the response head as it came.
+//! that sends our own request head instead of hyper's and records the response head as it came. HTTP/2 is the `h2`
+//! crate's.
 
 mod body;
 mod chunks;
@@ -11,6 +12,7 @@ mod framing;
 mod gate;
 mod head;
 mod http1;
+mod http2;
 mod io;
 mod raw;
 #[cfg(test)]
@@ -22,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub use framing::Framing;
 pub use head::RequestHead;
 pub use http1::Http1;
+pub use http2::{Http2, Http2Stream, Notice, Refused};
 pub use raw::{HeaderList, ResponseHead};
 pub use upgraded::Upgraded;
 

@@ -25,10 +25,12 @@ pub struct ResponseHead {
     pub status: u16,
     /// `HTTP/1.1` or `HTTP/1.0`, as on the wire.
     pub version: Bytes,
-    /// The reason phrase, in whatever encoding the server chose; often empty.
-    pub reason: Bytes,
+    /// The reason phrase, in whatever encoding the server chose; often empty. HTTP/2 has none.
+    pub reason: Option<Bytes>,
     /// The headers in their order and case.
     pub headers: HeaderList,
+    /// The stream's id. HTTP/1.1 has none.
+    pub stream_id: Option<u32>,
 }
 
 /// Header names and values as they came: order, case and duplicates kept.
@@ -57,6 +59,25 @@ impl HeaderList {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
+    }
+}
+
+impl<'a> FromIterator<(&'a [u8], &'a [u8])> for HeaderList {
+    fn from_iter<T: IntoIterator<Item = (&'a [u8], &'a [u8])>>(pairs: T) -> Self {
+        let mut bytes = Vec::new();
+        let mut add = |part: &[u8]| {
+            let start = bytes.len();
+            bytes.extend_from_slice(part);
+            start..bytes.len()
+        };
+        let spans = pairs
+            .into_iter()
+            .map(|(name, value)| (add(name), add(value)))
+            .collect();
+        Self {
+            bytes: bytes.into(),
+            spans,
+        }
     }
 }
 
@@ -236,8 +257,9 @@ fn parse(mut bytes: Vec<u8>) -> Result<(ResponseHead, ResponseNotes)> {
     let head = ResponseHead {
         status,
         version: bytes.slice(..b"HTTP/1.1".len()),
-        reason: bytes.slice(reason),
+        reason: Some(bytes.slice(reason)),
         headers: HeaderList { bytes, spans },
+        stream_id: None,
     };
     Ok((head, notes))
 }

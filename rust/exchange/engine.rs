@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::connect::{Connector, Stream};
-use crate::connection::{Http1, Upgraded};
-use crate::pool::Pool;
+use crate::connection::{Http1, Http2, Upgraded};
+use crate::pool::{Pool, Shareable};
 use crate::timeouts::Watchdog;
 use crate::views::{Registered, Views};
 
@@ -19,18 +20,43 @@ pub trait Interrupt: Send + Sync {
 /// How the pool finds the exchange that holds a lease.
 pub type Owner = Weak<dyn Interrupt>;
 
-/// A connection between two exchanges, with the timer that it keeps armed.
+/// A connection as the pool keeps it.
 #[derive(Debug)]
-pub struct Parked {
-    pub(super) connection: Open,
-    pub(super) watchdog: Watchdog,
+pub enum Parked {
+    /// HTTP/1.1, between two exchanges, with the timer that it keeps armed.
+    Http1 {
+        /// The connection.
+        connection: Open,
+        /// Its timer.
+        watchdog: Watchdog,
+    },
+    /// HTTP/2: one of many handles.
+    Http2(Arc<Multiplexed>),
 }
 
-/// An open connection with its entry in the register.
+impl Shareable for Parked {
+    fn share(&self) -> Option<Self> {
+        match self {
+            Parked::Http1 { .. } => None,
+            Parked::Http2(connection) => Some(Parked::Http2(Arc::clone(connection))),
+        }
+    }
+}
+
+/// An open HTTP/1.1 connection with its entry in the register.
 #[derive(Debug)]
-pub(super) struct Open {
+pub struct Open {
     pub(super) http: Http1<Stream>,
     pub(super) registered: Registered,
+}
+
+/// An open HTTP/2 connection with its entry in the register.
+#[derive(Debug)]
+pub struct Multiplexed {
+    pub(super) http: Http2<Stream>,
+    pub(super) registered: Registered,
+    /// Armed timers that no exchange has at the moment; see [`Watchdog`].
+    pub(super) watchdogs: Mutex<Vec<Watchdog>>,
 }
 
 /// The stream of a connection that is no HTTP any more, shared with those who read and write it.

@@ -3,9 +3,10 @@
 //! It owns everything that the pair holds (the place in the queue, the lease, the connection) and is
 //! driven from outside, by whichever task or thread polls it. It knows neither tasks nor Python; what
 //! shares it between a task and a caller is `cell`. `engine` is what all exchanges of a pool share, `opening`
-//! the way to an open connection.
+//! the way to an open connection, `link` that connection, whichever protocol it speaks.
 
 mod engine;
+mod link;
 mod opening;
 
 use std::future::Future;
@@ -17,13 +18,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::connect::{SocketView, Stream};
-use crate::connection::{RequestHead, ResponseHead, Upgraded};
+use crate::connection::{HeaderList, Http2, RequestHead, ResponseHead, Upgraded};
 use crate::error::{Error, Kind, Result};
 use crate::pool::{Acquire, Lease};
 use crate::request::{Request, RequestBody};
 use crate::timeouts::{Quiet, Timeouts, Watchdog};
-pub use engine::{Engine, Interrupt, Owner, Parked};
-use engine::{Open, Tunnel};
+use engine::Tunnel;
+pub use engine::{Engine, Interrupt, Multiplexed, Open, Owner, Parked};
+use link::Link;
 use opening::Attempts;
 
 /// One request/response pair in flight.
@@ -45,12 +47,19 @@ pub struct Exchange {
     engine: Arc<Engine>,
     timeouts: Timeouts,
     server_name: Option<String>,
+    owner: Owner,
     step: Step,
+    /// A server has turned the request away unread, and it was sent again: once.
+    is_second: bool,
+    /// What to send then.
+    again: Option<Outgoing>,
+    trailers: Option<HeaderList>,
     watchdog: Watchdog,
     quiet: Option<Quiet>,
 }
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Stream>> + Send>>;
+type Beginning = Pin<Box<dyn Future<Output = Result<Http2<Stream>>> + Send>>;
 
 #[allow(clippy::large_enum_variant)] // an exchange is on the heap already, and most are `Open` for most of the time
 enum Step {
@@ -74,9 +83,29 @@ enum Step {
         lease: Lease<Parked, Owner>,
         outgoing: Outgoing,
     },
+    /// Connected, with TLS where there is any. HTTP has yet to begin.
+    Connected {
+        stream: Stream,
+        lease: Lease<Parked, Owner>,
+        outgoing: Outgoing,
+    },
+    /// HTTP/2 begins.
+    Begin {
+        begin: Beginning,
+        view: SocketView,
+        lease: Lease<Parked, Owner>,
+        outgoing: Outgoing,
+    },
+    /// An HTTP/2 connection that was idle: what its server may have sent meanwhile is looked at first.
+    Reuse {
+        connection: Arc<Multiplexed>,
+        lease: Lease<Parked, Owner>,
+        outgoing: Outgoing,
+        turns: u8,
+    },
     Open {
         // Declared before the lease: on drop the socket closes before the slot is given to the next.
-        connection: Open,
+        link: Link,
         lease: Lease<Parked, Owner>,
     },
     /// The response has come and its connection left HTTP. Declared in this order as well.
@@ -88,7 +117,7 @@ enum Step {
     /// open as long as the response does, for those who ask it for its addresses.
     Complete {
         view: SocketView,
-        _spent: Option<Open>,
+        _spent: Option<Link>,
         _lease: Lease<Parked, Owner>,
     },
     /// An error ended the exchange. Everything that it held is gone.
@@ -102,6 +131,9 @@ impl std::fmt::Debug for Step {
             Step::Disconnected { .. } => "Disconnected",
             Step::Connect { .. } => "Connect",
             Step::Unsecured { .. } => "Unsecured",
+            Step::Connected { .. } => "Connected",
+            Step::Begin { .. } => "Begin",
+            Step::Reuse { .. } => "Reuse",
             Step::Open { .. } => "Open",
             Step::Upgraded { .. } => "Upgraded",
             Step::Complete { .. } => "Complete",
@@ -127,11 +159,15 @@ impl Exchange {
             body,
             timeouts,
         } = request;
-        let acquire = engine.pool.acquire(origin, owner);
+        let acquire = engine.pool.acquire(origin, owner.clone());
         Self {
             engine,
             timeouts,
             server_name,
+            owner,
+            is_second: false,
+            again: None,
+            trailers: None,
             step: Step::Acquire {
                 acquire,
                 outgoing: Outgoing { head, body },
@@ -161,7 +197,10 @@ impl Exchange {
         }
         match &self.step {
             Step::Connect { .. } => self.poll_connect(cx),
-            Step::Unsecured { .. } | Step::Open { .. } => Poll::Ready(Ok(())),
+            Step::Unsecured { .. }
+            | Step::Connected { .. }
+            | Step::Reuse { .. }
+            | Step::Open { .. } => Poll::Ready(Ok(())),
             _ => Poll::Ready(Err(misuse())),
         }
     }
@@ -174,7 +213,7 @@ impl Exchange {
         }
         match &self.step {
             Step::Connect { .. } => self.poll_connect(cx),
-            Step::Open { .. } => Poll::Ready(Ok(())),
+            Step::Connected { .. } | Step::Reuse { .. } | Step::Open { .. } => Poll::Ready(Ok(())),
             _ => Poll::Ready(Err(misuse())),
         }
     }
@@ -182,21 +221,42 @@ impl Exchange {
     /// Ends the request where the server takes no more of it, and tells why, once. The response may still
     /// come. `None` while it does take more.
     pub fn abandon_body(&mut self) -> Option<Error> {
-        let Step::Open { connection, .. } = &mut self.step else {
-            return None;
-        };
-        connection.http.abandon_body()
+        match &mut self.step {
+            Step::Open { link, .. } => link.abandon_body(),
+            _ => None,
+        }
     }
 
     /// The connection's socket, once it is open and as long as the response is.
     pub fn view(&self) -> Option<SocketView> {
         match &self.step {
-            Step::Unsecured { stream, .. } => Some(stream.view()),
-            Step::Open { connection, .. } => Some(connection.registered.view().clone()),
+            Step::Unsecured { stream, .. } | Step::Connected { stream, .. } => Some(stream.view()),
+            Step::Begin { view, .. } | Step::Complete { view, .. } => Some(view.clone()),
+            Step::Reuse { connection, .. } => Some(connection.registered.view().clone()),
+            Step::Open { link, .. } => Some(link.view().clone()),
             Step::Upgraded { tunnel, .. } => Some(tunnel.registered.view().clone()),
-            Step::Complete { view, .. } => Some(view.clone()),
             _ => None,
         }
+    }
+
+    /// The id of its HTTP/2 stream; before that is open, the one that it is going to have. `None` over HTTP/1.1, and
+    /// before it is known what the connection speaks.
+    pub fn stream_id(&self) -> Option<u32> {
+        match &self.step {
+            Step::Connected { stream, .. } => {
+                let is_http2 = self.engine.connector.versions.are_http2(stream);
+                is_http2.then_some(FIRST_STREAM)
+            }
+            Step::Begin { .. } => Some(FIRST_STREAM),
+            Step::Reuse { connection, .. } => Some(connection.http.next_id()),
+            Step::Open { link, .. } => link.stream_id(),
+            _ => None,
+        }
+    }
+
+    /// What came behind the response's body, over HTTP/2; once.
+    pub fn take_trailers(&mut self) -> Option<HeaderList> {
+        self.trailers.take()
     }
 
     /// The byte stream that the connection has become, after a response that made it one.
@@ -215,15 +275,14 @@ impl Exchange {
         waiting: Option<Instant>,
     ) -> Poll<Result<()>> {
         ready!(self.poll_open(cx, waiting))?;
-        let Step::Open { connection, .. } = &mut self.step else {
+        let Step::Open { link, .. } = &mut self.step else {
             return Poll::Ready(Err(misuse()));
         };
-        let http = &mut connection.http;
-        if let Poll::Ready(sent) = http.poll_sent(cx) {
+        if let Poll::Ready(sent) = link.poll_sent(cx) {
             self.quiet = None;
             return Poll::Ready(sent);
         }
-        let moved = http.bytes_written();
+        let moved = link.bytes_sent();
         self.poll_quiet(cx, waiting, moved, self.timeouts.write, Kind::WriteTimeout)
             .map(Err)
     }
@@ -234,10 +293,10 @@ impl Exchange {
     ///
     /// `LocalProtocol` when the body grows past its Content-Length.
     pub fn push(&mut self, chunk: Bytes) -> Result<()> {
-        let Step::Open { connection, .. } = &mut self.step else {
-            return Err(misuse());
-        };
-        connection.http.push(chunk)
+        match &mut self.step {
+            Step::Open { link, .. } => link.push(chunk),
+            _ => Err(misuse()),
+        }
     }
 
     /// Says that a pushed body has ended.
@@ -246,32 +305,46 @@ impl Exchange {
     ///
     /// `LocalProtocol` when the body is shorter than its Content-Length.
     pub fn finish(&mut self) -> Result<()> {
-        let Step::Open { connection, .. } = &mut self.step else {
-            return Err(misuse());
-        };
-        connection.http.finish()
+        match &mut self.step {
+            Step::Open { link, .. } => link.finish(),
+            _ => Err(misuse()),
+        }
     }
 
-    /// The head of the final response; informational ones are skipped.
+    /// The head of the final response; informational ones are skipped. A request that its server turns away without
+    /// having looked at it is sent once more, if all of it is still here.
     pub fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         waiting: Option<Instant>,
     ) -> Poll<Result<ResponseHead>> {
-        let Step::Open { connection, .. } = &mut self.step else {
-            return Poll::Ready(Err(misuse()));
-        };
-        let http = &mut connection.http;
-        if let Poll::Ready(head) = http.poll_head(cx) {
-            self.quiet = None;
-            if head.is_ok() && http.is_upgraded() {
-                self.leave_http()?;
+        loop {
+            if !matches!(self.step, Step::Open { .. }) {
+                // Sent again.
+                ready!(self.poll_sent(cx, waiting))?;
             }
-            return Poll::Ready(head);
+            let Step::Open { link, .. } = &mut self.step else {
+                return Poll::Ready(Err(misuse()));
+            };
+            let Poll::Ready(head) = link.poll_head(cx) else {
+                let moved = link.bytes_received();
+                return self
+                    .poll_read_quiet(cx, waiting, moved)
+                    .map(Err);
+            };
+            self.quiet = None;
+            return Poll::Ready(match head {
+                Ok(head) => {
+                    self.again = None;
+                    if link.is_upgraded() {
+                        self.leave_http()?;
+                    }
+                    Ok(head)
+                }
+                Err((_, true)) if self.start_again() => continue,
+                Err((error, _)) => Err(error),
+            });
         }
-        let moved = http.bytes_read();
-        self.poll_quiet(cx, waiting, moved, self.timeouts.read, Kind::ReadTimeout)
-            .map(Err)
     }
 
     /// The next bytes of the response body, `None` at its end.
@@ -283,15 +356,14 @@ impl Exchange {
         cx: &mut Context<'_>,
         waiting: Option<Instant>,
     ) -> Poll<Result<Option<Bytes>>> {
-        let Step::Open { connection, .. } = &mut self.step else {
+        let Step::Open { link, .. } = &mut self.step else {
             return Poll::Ready(match self.step {
                 // What follows the head is the new protocol's.
                 Step::Upgraded { .. } => Ok(None),
                 _ => Err(misuse()),
             });
         };
-        let http = &mut connection.http;
-        match http.poll_body(cx) {
+        match link.poll_body(cx) {
             Poll::Ready(Ok(None)) => {
                 self.complete();
                 Poll::Ready(Ok(None))
@@ -301,30 +373,41 @@ impl Exchange {
                 Poll::Ready(frame)
             }
             Poll::Pending => {
-                let moved = http.bytes_read();
-                self.poll_quiet(cx, waiting, moved, self.timeouts.read, Kind::ReadTimeout)
-                    .map(Err)
+                let moved = link.bytes_received();
+                self.poll_read_quiet(cx, waiting, moved).map(Err)
             }
         }
     }
 
     fn complete(&mut self) {
-        let Step::Open {
-            mut connection,
-            mut lease,
-        } = std::mem::replace(&mut self.step, Step::Failed)
+        let Step::Open { link, mut lease } = std::mem::replace(&mut self.step, Step::Failed)
         else {
             unreachable!("called on an open connection only");
         };
-        let view = connection.registered.view().clone();
+        let view = link.view().clone();
         let mut spent = None;
-        if connection.http.finish_exchange() {
-            lease.park(Parked {
+        match link {
+            Link::Http1(mut connection) => {
+                if connection.http.finish_exchange() {
+                    lease.park(Parked::Http1 {
+                        connection: *connection,
+                        watchdog: std::mem::take(&mut self.watchdog),
+                    });
+                } else {
+                    spent = Some(Link::Http1(connection));
+                }
+            }
+            Link::Http2 {
+                mut stream,
                 connection,
-                watchdog: std::mem::take(&mut self.watchdog),
-            });
-        } else {
-            spent = Some(connection);
+            } => {
+                self.trailers = stream.take_trailers();
+                let watchdog = std::mem::take(&mut self.watchdog);
+                connection.watchdogs.lock().push(watchdog);
+                // Ends the request as well, where the server did not want all of it.
+                drop(stream);
+                spent = None;
+            }
         }
         self.step = Step::Complete {
             view,
@@ -334,17 +417,37 @@ impl Exchange {
     }
 
     fn leave_http(&mut self) -> Result<()> {
-        let Step::Open { connection, lease } = std::mem::replace(&mut self.step, Step::Failed)
-        else {
+        let Step::Open { link, lease } = std::mem::replace(&mut self.step, Step::Failed) else {
             unreachable!("called on an open connection only");
         };
-        let Open { http, registered } = connection;
+        let Link::Http1(connection) = link else {
+            return Err(misuse());
+        };
+        let Open { http, registered } = *connection;
         let stream = Arc::new(http.into_upgraded().ok_or_else(misuse)?);
         self.step = Step::Upgraded {
             tunnel: Tunnel { stream, registered },
             _lease: lease,
         };
         Ok(())
+    }
+
+    /// [`Exchange::poll_quiet`] of a read. Where nothing at all has come on a connection that others share, they are
+    /// better off on another one.
+    fn poll_read_quiet(
+        &mut self,
+        cx: &mut Context<'_>,
+        waiting: Option<Instant>,
+        moved: u64,
+    ) -> Poll<Error> {
+        let polled = self.poll_quiet(cx, waiting, moved, self.timeouts.read, Kind::ReadTimeout);
+        if let Step::Open { link, .. } = &mut self.step {
+            match polled {
+                Poll::Ready(_) => link.timed_out(),
+                Poll::Pending => link.waits(),
+            }
+        }
+        polled
     }
 
     /// Ready with an error once nothing has moved for `timeout` while the caller waited.
@@ -372,6 +475,9 @@ impl Exchange {
         }
     }
 }
+
+/// A client's first; RFC 9113 section 5.1.1.
+const FIRST_STREAM: u32 = 1;
 
 /// A step was asked for out of order, or after an error.
 fn misuse() -> Error {

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use super::engine::{Open, Owner, Parked};
+use parking_lot::Mutex;
+
+use super::engine::{Multiplexed, Open, Owner, Parked};
+use super::link::Link;
 use super::{Connecting, Exchange, Outgoing, Step, misuse};
 use crate::connect::Stream;
-use crate::connection::Http1;
+use crate::connection::{Http1, Http2, Notice, Refused};
 use crate::error::{Kind, Result};
 use crate::pool::Lease;
 use crate::request::RequestBody;
@@ -35,6 +38,9 @@ impl Exchange {
                 Step::Disconnected { .. } => self.connect(Attempts::AsConfigured),
                 Step::Unsecured { .. } => self.secure(),
                 Step::Connect { .. } => ready!(self.poll_connect(cx))?,
+                Step::Connected { .. } => self.begin()?,
+                Step::Begin { .. } => ready!(self.poll_begin(cx, waiting))?,
+                Step::Reuse { .. } => ready!(self.poll_reuse(cx))?,
                 Step::Open { .. } => return Poll::Ready(Ok(())),
                 Step::Upgraded { .. } | Step::Complete { .. } | Step::Failed => {
                     return Poll::Ready(Err(misuse()));
@@ -51,10 +57,17 @@ impl Exchange {
         let Step::Acquire { acquire, .. } = &mut self.step else {
             return Poll::Ready(Err(misuse()));
         };
-        let Poll::Ready(lease) = Pin::new(acquire).poll(cx) else {
-            let pool = self.timeouts.pool;
+        let Poll::Ready(lease) = Pin::new(&mut *acquire).poll(cx) else {
+            // Whoever waits for a connection that another request opens waits for a connect. Each of the two
+            // waits has all of its time: what "moves" is which of them it is.
+            let (timeout, kind) = if acquire.is_joined() {
+                (self.timeouts.connect, Kind::ConnectTimeout)
+            } else {
+                (self.timeouts.pool, Kind::PoolTimeout)
+            };
+            let moved = u64::from(acquire.is_joined());
             return self
-                .poll_quiet(cx, waiting, 0, pool, Kind::PoolTimeout)
+                .poll_quiet(cx, waiting, moved, timeout, kind)
                 .map(Err);
         };
         self.quiet = None;
@@ -67,14 +80,29 @@ impl Exchange {
         let Step::Acquire { outgoing, .. } = std::mem::replace(&mut self.step, Step::Failed) else {
             unreachable!("called while acquiring only");
         };
-        if let Some(mut parked) = lease.take() {
-            if !parked.connection.http.is_stale() {
-                self.watchdog = parked.watchdog;
-                return self.begin(parked.connection, lease, outgoing);
+        match lease.take() {
+            None => {}
+            Some(Parked::Http1 {
+                mut connection,
+                watchdog,
+            }) => {
+                if !connection.http.is_stale() {
+                    self.watchdog = watchdog;
+                    return self.begin_http1(connection, lease, outgoing);
+                }
+                drop((connection, watchdog));
+                self.engine.pool.count_closed(1);
+                lease.connecting();
             }
-            drop(parked);
-            self.engine.pool.count_closed(1);
-            lease.connecting();
+            Some(Parked::Http2(connection)) => {
+                self.step = Step::Reuse {
+                    connection,
+                    lease,
+                    outgoing,
+                    turns: 0,
+                };
+                return Ok(());
+            }
         }
         self.step = Step::Disconnected { lease, outgoing };
         Ok(())
@@ -158,12 +186,15 @@ impl Exchange {
                 Ok(())
             }
             Ok(stream) => {
-                lease.connected();
-                let registered = self.engine.views.enter(lease.id(), stream.view());
-                Http1::handshake(stream).and_then(|http| {
-                    let connection = Open { http, registered };
-                    self.begin(connection, lease, outgoing)
-                })
+                if !self.engine.connector.versions.are_http2(&stream) {
+                    lease.connected();
+                }
+                self.step = Step::Connected {
+                    stream,
+                    lease,
+                    outgoing,
+                };
+                Ok(())
             }
             Err(error) => {
                 self.step = Step::Disconnected { lease, outgoing };
@@ -172,7 +203,42 @@ impl Exchange {
         })
     }
 
-    fn begin(
+    /// Begins HTTP on a connected stream.
+    fn begin(&mut self) -> Result<()> {
+        let Step::Connected {
+            stream,
+            lease,
+            outgoing,
+        } = std::mem::replace(&mut self.step, Step::Failed)
+        else {
+            unreachable!("called between connecting and HTTP only");
+        };
+        let view = stream.view();
+        if self.engine.connector.versions.are_http2(&stream) {
+            let (pool, id) = (Arc::downgrade(&self.engine.pool), lease.id());
+            let listener = move |notice| {
+                // A pool that is gone has no connections.
+                if let Some(pool) = pool.upgrade() {
+                    match notice {
+                        Notice::Streams(most) => pool.limit(id, most),
+                        Notice::Over => pool.withdraw(id),
+                    }
+                }
+            };
+            self.step = Step::Begin {
+                begin: Box::pin(Http2::handshake(stream, listener)),
+                view,
+                lease,
+                outgoing,
+            };
+            return Ok(());
+        }
+        let registered = self.engine.views.enter(lease.id(), view);
+        let http = Http1::handshake(stream)?;
+        self.begin_http1(Open { http, registered }, lease, outgoing)
+    }
+
+    fn begin_http1(
         &mut self,
         mut connection: Open,
         lease: Lease<Parked, Owner>,
@@ -183,7 +249,147 @@ impl Exchange {
             RequestBody::Pushed => None,
         };
         connection.http.begin(outgoing.head, body)?;
-        self.step = Step::Open { connection, lease };
+        self.step = Step::Open {
+            link: Link::Http1(Box::new(connection)),
+            lease,
+        };
         Ok(())
     }
+
+    /// The connection's preface is written; from here on others can have it too.
+    fn poll_begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        waiting: Option<Instant>,
+    ) -> Poll<Result<()>> {
+        let Step::Begin { begin, .. } = &mut self.step else {
+            return Poll::Ready(Err(misuse()));
+        };
+        let Poll::Ready(begun) = begin.as_mut().poll(cx) else {
+            let write = self.timeouts.write;
+            return self
+                .poll_quiet(cx, waiting, 0, write, Kind::WriteTimeout)
+                .map(Err);
+        };
+        self.quiet = None;
+        let Step::Begin {
+            view,
+            mut lease,
+            outgoing,
+            ..
+        } = std::mem::replace(&mut self.step, Step::Failed)
+        else {
+            unreachable!("matched above");
+        };
+        let http = begun?;
+        let connection = Arc::new(Multiplexed {
+            http,
+            registered: self.engine.views.enter(lease.id(), view),
+            watchdogs: Mutex::default(),
+        });
+        lease.share(Parked::Http2(Arc::clone(&connection)));
+        // Not before: what it tells the pool is of a connection that is shared.
+        connection.http.spawn(&self.engine.runtime);
+        Poll::Ready(self.open_stream(connection, lease, outgoing))
+    }
+
+    /// Has what an idle connection's server sent meanwhile looked at: it may have closed it.
+    fn poll_reuse(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let Step::Reuse {
+            connection, turns, ..
+        } = &mut self.step
+        else {
+            return Poll::Ready(Err(misuse()));
+        };
+        if *turns < MOST_TURNS && !connection.http.is_over() && connection.http.is_unread() {
+            *turns += 1;
+            connection.http.drive();
+            if connection.http.is_unread() {
+                // The runtime has yet to see what there is to read.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        let Step::Reuse {
+            connection,
+            lease,
+            outgoing,
+            ..
+        } = std::mem::replace(&mut self.step, Step::Failed)
+        else {
+            unreachable!("matched above");
+        };
+        Poll::Ready(self.open_stream(connection, lease, outgoing))
+    }
+
+    /// Opens a stream; on a connection that takes no more, goes back for another one, with the old turn.
+    fn open_stream(
+        &mut self,
+        connection: Arc<Multiplexed>,
+        lease: Lease<Parked, Owner>,
+        outgoing: Outgoing,
+    ) -> Result<()> {
+        let body = match &outgoing.body {
+            RequestBody::Whole(body) => Some(body.clone()),
+            RequestBody::Pushed => None,
+        };
+        let scheme = &lease.origin().scheme;
+        match connection.http.begin(scheme, &outgoing.head, body) {
+            Ok(stream) => {
+                if let Some(watchdog) = connection.watchdogs.lock().pop() {
+                    self.watchdog = watchdog;
+                }
+                self.step = Step::Open {
+                    link: Link::http2(stream, connection),
+                    lease,
+                };
+                self.again = (!self.is_second).then_some(outgoing);
+                Ok(())
+            }
+            Err(Refused::Illegal(error)) => Err(error),
+            Err(Refused::Over) => {
+                drop(connection);
+                self.queue_again(lease, outgoing);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the request back to the pool's queue, if nothing of it was consumed. False if it cannot be sent again.
+    pub(super) fn start_again(&mut self) -> bool {
+        let Step::Open { link, .. } = &self.step else {
+            return false;
+        };
+        if link.is_body_begun() {
+            return false;
+        }
+        let Some(mut outgoing) = self.again.take() else {
+            return false;
+        };
+        if matches!(outgoing.body, RequestBody::Pushed) {
+            // All of it was pushed: nothing.
+            outgoing.body = RequestBody::Whole(bytes::Bytes::new());
+        }
+        let Step::Open { link, lease } = std::mem::replace(&mut self.step, Step::Failed) else {
+            unreachable!("matched above");
+        };
+        drop(link);
+        self.is_second = true;
+        self.queue_again(lease, outgoing);
+        true
+    }
+
+    fn queue_again(&mut self, lease: Lease<Parked, Owner>, outgoing: Outgoing) {
+        let (origin, ticket) = (lease.origin().clone(), lease.ticket());
+        drop(lease);
+        let owner = self.owner.clone();
+        self.step = Step::Acquire {
+            acquire: self.engine.pool.acquire_again(origin, owner, ticket),
+            outgoing,
+        };
+    }
 }
+
+/// How many turns a connection that was idle gets to read what its server sent meanwhile. One that always has more to
+/// say is alive.
+const MOST_TURNS: u8 = 16;

@@ -2,8 +2,9 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::{Grant, Pool};
+use super::{Grant, Pool, Shareable};
 use crate::ledger::{Entry, Item};
 use crate::origin::Origin;
 
@@ -15,9 +16,10 @@ use crate::origin::Origin;
 /// connection becomes idle, else the slot is free. The next request in the queue has it before `drop`
 /// returns.
 #[derive(Debug)]
-pub struct Lease<C, O> {
+pub struct Lease<C: Shareable, O> {
     pool: Arc<Pool<C, O>>,
     id: u64,
+    ticket: u64,
     origin: Origin,
     connection: Holding<C>,
     _entry: Entry,
@@ -34,11 +36,12 @@ enum Holding<C> {
     Parked(C),
 }
 
-impl<C, O> Lease<C, O> {
+impl<C: Shareable, O> Lease<C, O> {
     pub(super) fn new(pool: Arc<Pool<C, O>>, grant: Grant<C>) -> Self {
         Self {
             pool,
             id: grant.id,
+            ticket: grant.ticket,
             origin: grant.origin,
             connection: grant.parked.map_or(Holding::Taken, Holding::Assigned),
             _entry: Entry::new(Item::Lease),
@@ -48,6 +51,11 @@ impl<C, O> Lease<C, O> {
     /// The connection's id.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Its request's place among all, for [`Pool::acquire_again`].
+    pub fn ticket(&self) -> u64 {
+        self.ticket
     }
 
     /// Where the connection leads.
@@ -65,12 +73,29 @@ impl<C, O> Lease<C, O> {
 
     /// The connection that came was dead: the lease connects anew, and keeps its turn.
     pub fn connecting(&mut self) {
-        self.pool.state.lock().connecting(self.id);
+        let actions = self.pool.state.lock().connecting(self.id);
+        self.pool.act(actions);
     }
 
-    /// The connection is open.
+    /// The connection is open, and serves this request alone.
     pub fn connected(&mut self) {
-        self.pool.state.lock().connected(self.id);
+        let actions = self
+            .pool
+            .state
+            .lock()
+            .connected(Instant::now(), self.id);
+        self.pool.act(actions);
+    }
+
+    /// The connection is open, and serves other requests as well, by handles like this one, as soon as
+    /// [`Pool::limit`] tells how many. It is the pool's from here on: releasing the lease does not close it.
+    pub fn share(&mut self, handle: C) {
+        let actions = self
+            .pool
+            .state
+            .lock()
+            .share(self.id, self.ticket, handle);
+        self.pool.act(actions);
     }
 
     /// The request is done with the connection, which can serve another one. It stays active until the
@@ -80,9 +105,9 @@ impl<C, O> Lease<C, O> {
     }
 }
 
-impl<C, O> Drop for Lease<C, O> {
+impl<C: Shareable, O> Drop for Lease<C, O> {
     fn drop(&mut self) {
         let parked = self.take();
-        self.pool.release(self.id, parked);
+        self.pool.release(self.id, self.ticket, parked);
     }
 }

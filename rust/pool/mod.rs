@@ -14,7 +14,7 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -24,14 +24,14 @@ use crate::origin::Origin;
 
 pub use lease::Lease;
 use state::{Acquired, Actions, Grant, State};
-pub use state::{ConnectionInfo, Counts, Limits, Status};
+pub use state::{ConnectionInfo, Counts, Limits, Shareable, Sharing, Status};
 use sync::Mutex;
 
 /// The connections of one pool, and the requests that wait for them.
 ///
 /// `C` is a connection between two requests; dropping it closes it. `O` says who a request belongs to.
 #[derive(Debug)]
-pub struct Pool<C, O> {
+pub struct Pool<C: Shareable, O> {
     state: Mutex<Queueing<C, O>>,
     /// Idle connections that were closed for their age, their server or to make room, since somebody last asked.
     closed: AtomicUsize,
@@ -42,12 +42,14 @@ type Queueing<C, O> = State<C, O, Arc<Waiter<C, O>>>;
 
 /// Where a queued request finds what it waited for.
 #[derive(Debug)]
-struct Waiter<C, O> {
+struct Waiter<C: Shareable, O> {
     slot: Mutex<Slot<C, O>>,
+    /// It waits for what a connection becomes, not for one to be assigned.
+    joined: AtomicBool,
 }
 
 #[derive(Debug)]
-enum Slot<C, O> {
+enum Slot<C: Shareable, O> {
     /// With the task to wake, once it has polled.
     Waiting(Option<Waker>),
     Granted(Lease<C, O>),
@@ -56,7 +58,7 @@ enum Slot<C, O> {
     Empty,
 }
 
-impl<C, O> Pool<C, O> {
+impl<C: Shareable, O> Pool<C, O> {
     /// An empty pool.
     pub fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
@@ -67,17 +69,36 @@ impl<C, O> Pool<C, O> {
 
     /// Asks for a connection to `origin`. The request takes its place in the queue at once.
     pub fn acquire(self: &Arc<Self>, origin: Origin, owner: O) -> Acquire<C, O> {
+        self.enqueue(origin, owner, None)
+    }
+
+    /// The same for a request that had its turn, as a lease's [`Lease::ticket`]: it keeps its place before all that came
+    /// later. Of a retired pool the outcome is an error of `Kind::Moved`.
+    pub fn acquire_again(
+        self: &Arc<Self>,
+        origin: Origin,
+        owner: O,
+        ticket: u64,
+    ) -> Acquire<C, O> {
+        if self.state.lock().is_retired() {
+            return Acquire::Failed(Error::new(Kind::Moved));
+        }
+        self.enqueue(origin, owner, Some(ticket))
+    }
+
+    fn enqueue(self: &Arc<Self>, origin: Origin, owner: O, turn: Option<u64>) -> Acquire<C, O> {
         let mut waiter = None;
-        let (acquired, actions) = self
-            .state
-            .lock()
-            .acquire(Instant::now(), origin, owner, || {
-                let made = Arc::new(Waiter {
-                    slot: Mutex::new(Slot::Waiting(None)),
+        let (acquired, actions) =
+            self.state
+                .lock()
+                .acquire(Instant::now(), origin, owner, turn, |joined| {
+                    let made = Arc::new(Waiter {
+                        slot: Mutex::new(Slot::Waiting(None)),
+                        joined: AtomicBool::new(joined),
+                    });
+                    waiter = Some(Arc::clone(&made));
+                    made
                 });
-                waiter = Some(Arc::clone(&made));
-                made
-            });
         self.act(actions);
         match acquired {
             Acquired::Granted(grant) => Acquire::Granted(Lease::new(Arc::clone(self), grant)),
@@ -88,6 +109,18 @@ impl<C, O> Pool<C, O> {
                 _entry: Entry::new(Item::Queued),
             }),
         }
+    }
+
+    /// So many requests a shared connection serves at most from now on.
+    pub fn limit(self: &Arc<Self>, id: u64, capacity: usize) {
+        let actions = self.state.lock().limit(Instant::now(), id, capacity);
+        self.act(actions);
+    }
+
+    /// A shared connection takes no more requests.
+    pub fn withdraw(self: &Arc<Self>, id: u64) {
+        let actions = self.state.lock().withdraw(Instant::now(), id);
+        self.act(actions);
     }
 
     /// Closes the idle connections, fails the queued requests, and takes their slots from the leases.
@@ -109,7 +142,7 @@ impl<C, O> Pool<C, O> {
     /// Lets nothing begin any more: idle connections are closed, queued requests fail with
     /// `Kind::Moved`, those in flight finish.
     pub fn retire(&self) {
-        let remains = self.state.lock().retire();
+        let remains = self.state.lock().retire(Instant::now());
         self.fail(remains.queued, || Error::new(Kind::Moved));
         drop(remains.closed);
     }
@@ -140,8 +173,11 @@ impl<C, O> Pool<C, O> {
         self.closed.fetch_add(number, Ordering::Relaxed);
     }
 
-    fn release(self: &Arc<Self>, id: u64, parked: Option<C>) {
-        let actions = self.state.lock().release(Instant::now(), id, parked);
+    fn release(self: &Arc<Self>, id: u64, ticket: u64, parked: Option<C>) {
+        let actions = self
+            .state
+            .lock()
+            .release(Instant::now(), id, ticket, parked);
         self.act(actions);
     }
 
@@ -151,7 +187,10 @@ impl<C, O> Pool<C, O> {
         if !actions.closed.is_empty() {
             self.count_closed(actions.closed.len());
         }
-        drop((actions.closed, actions.owners));
+        drop((actions.closed, actions.handles, actions.owners));
+        for (waiter, joined) in actions.moved {
+            waiter.moved(joined);
+        }
         for (waiter, grant) in actions.granted {
             waiter.settle(Slot::Granted(Lease::new(Arc::clone(self), grant)));
         }
@@ -165,7 +204,20 @@ impl<C, O> Pool<C, O> {
     }
 }
 
-impl<C, O> Waiter<C, O> {
+impl<C: Shareable, O> Waiter<C, O> {
+    /// What the request waits for has changed: its timer is another one.
+    fn moved(&self, joined: bool) {
+        self.joined.store(joined, Ordering::Release);
+        let mut slot = self.slot.lock();
+        if let Slot::Waiting(waker) = &mut *slot {
+            let waker = waker.take();
+            drop(slot);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
     /// Leaves the outcome for the request, and wakes it. If it has gone, a lease drops here, which hands
     /// the connection to the next.
     fn settle(&self, outcome: Slot<C, O>) {
@@ -198,18 +250,30 @@ impl<C, O> Waiter<C, O> {
 ///
 /// Polling registers the last task that polled; nothing is lost between polls.
 #[derive(Debug)]
-pub enum Acquire<C, O> {
+pub enum Acquire<C: Shareable, O> {
     /// There was a connection or a free slot at once.
     Granted(Lease<C, O>),
     /// In the queue.
     Queued(Queued<C, O>),
+    /// There will be none.
+    Failed(Error),
     /// The outcome was returned.
     Done,
 }
 
+impl<C: Shareable, O> Acquire<C, O> {
+    /// Whether it waits for a connection that another request opens, and not for one to be assigned.
+    pub fn is_joined(&self) -> bool {
+        match self {
+            Acquire::Queued(queued) => queued.waiter.joined.load(Ordering::Acquire),
+            Acquire::Granted(_) | Acquire::Failed(_) | Acquire::Done => false,
+        }
+    }
+}
+
 /// A place in the queue.
 #[derive(Debug)]
-pub struct Queued<C, O> {
+pub struct Queued<C: Shareable, O> {
     pool: Arc<Pool<C, O>>,
     waiter: Arc<Waiter<C, O>>,
     ticket: u64,
@@ -217,9 +281,9 @@ pub struct Queued<C, O> {
 }
 
 /// Nothing in it is pinned.
-impl<C, O> Unpin for Acquire<C, O> {}
+impl<C: Shareable, O> Unpin for Acquire<C, O> {}
 
-impl<C, O> Future for Acquire<C, O> {
+impl<C: Shareable, O> Future for Acquire<C, O> {
     /// An error of `Kind::Connect` when the pool was closed, of `Kind::Moved` when it was retired.
     type Output = Result<Lease<C, O>>;
 
@@ -246,17 +310,23 @@ impl<C, O> Future for Acquire<C, O> {
                     }
                 }
             }
+            Acquire::Failed(error) => Poll::Ready(Err(error)),
             Acquire::Done => panic!("polled after it was ready"),
         }
     }
 }
 
-impl<C, O> Drop for Queued<C, O> {
+impl<C: Shareable, O> Drop for Queued<C, O> {
     fn drop(&mut self) {
         // Out of the queue first: after this nobody new can grant anything to this request. A grant that
         // is on its way finds the slot empty.
-        let left = self.pool.state.lock().leave(self.ticket);
+        let (left, actions) = self
+            .pool
+            .state
+            .lock()
+            .leave(Instant::now(), self.ticket);
         let outcome = mem::replace(&mut *self.waiter.slot.lock(), Slot::Empty);
         drop((left, outcome));
+        self.pool.act(actions);
     }
 }

@@ -13,7 +13,7 @@ use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyList, PyString, PyTupl
 
 use crate::cell::Part;
 use crate::connect::{SocketOption, SocketOptionValue};
-use crate::connection::{RequestHead, ResponseHead};
+use crate::connection::{HeaderList, RequestHead, ResponseHead};
 use crate::error::Error;
 use crate::heap;
 use crate::origin::Origin;
@@ -190,7 +190,7 @@ pub(super) fn part(py: Python<'_>, part: Part) -> PyResult<Py<PyAny>> {
             };
             let head = (
                 head.status,
-                headers(py, &head)?,
+                headers(py, &head.headers)?,
                 extensions(py, &head)?,
                 first,
                 PyBool::new(py, ended),
@@ -200,9 +200,18 @@ pub(super) fn part(py: Python<'_>, part: Part) -> PyResult<Py<PyAny>> {
     }
 }
 
-fn headers<'py>(py: Python<'py>, head: &ResponseHead) -> PyResult<Bound<'py, PyList>> {
+/// Trailers as a header list; empty for none.
+pub(super) fn trailers(py: Python<'_>, trailers: Option<&HeaderList>) -> PyResult<Py<PyAny>> {
+    let list = match trailers {
+        Some(trailers) => headers(py, trailers)?,
+        None => PyList::empty(py),
+    };
+    Ok(list.into_any().unbind())
+}
+
+fn headers<'py>(py: Python<'py>, headers: &HeaderList) -> PyResult<Bound<'py, PyList>> {
     let list = PyList::empty(py);
-    for (name, value) in head.headers.iter() {
+    for (name, value) in headers.iter() {
         list.append((PyBytes::new(py, name), PyBytes::new(py, value)))?;
     }
     Ok(list)
@@ -211,7 +220,12 @@ fn headers<'py>(py: Python<'py>, head: &ResponseHead) -> PyResult<Bound<'py, PyL
 fn extensions<'py>(py: Python<'py>, head: &ResponseHead) -> PyResult<Bound<'py, PyDict>> {
     let extensions = PyDict::new(py);
     extensions.set_item(intern!(py, "http_version"), PyBytes::new(py, &head.version))?;
-    extensions.set_item(intern!(py, "reason_phrase"), PyBytes::new(py, &head.reason))?;
+    if let Some(reason) = &head.reason {
+        extensions.set_item(intern!(py, "reason_phrase"), PyBytes::new(py, reason))?;
+    }
+    if let Some(id) = head.stream_id {
+        extensions.set_item(intern!(py, "stream_id"), id)?;
+    }
     Ok(extensions)
 }
 

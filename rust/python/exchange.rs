@@ -77,6 +77,15 @@ impl Handle {
         Ok(Network::of(cell, Arc::clone(&self.exceptions)))
     }
 
+    fn stream_id(&self, py: Python<'_>) -> PyResult<Option<u32>> {
+        Ok(self.cell(py)?.stream_id())
+    }
+
+    fn trailers(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let trailers = self.cell(py)?.take_trailers();
+        convert::trailers(py, trailers.as_ref())
+    }
+
     fn close(&self) {
         if let Some(held) = self.cell.get() {
             held.0.close();
@@ -175,6 +184,14 @@ impl AsyncExchange {
         Ok(AsyncNetworkStream::new(self.handle.network_stream(py)?))
     }
 
+    fn stream_id(&self, py: Python<'_>) -> PyResult<Option<u32>> {
+        self.handle.stream_id(py)
+    }
+
+    fn trailers(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.handle.trailers(py)
+    }
+
     fn close(&self) {
         self.handle.close();
     }
@@ -238,6 +255,14 @@ impl Exchange {
     fn network_stream(&self, py: Python<'_>) -> PyResult<NetworkStream> {
         let network = self.handle.network_stream(py)?;
         Ok(NetworkStream::new(network, Arc::clone(&self.callers)))
+    }
+
+    fn stream_id(&self, py: Python<'_>) -> PyResult<Option<u32>> {
+        self.handle.stream_id(py)
+    }
+
+    fn trailers(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.handle.trailers(py)
     }
 
     fn close(&self) {

@@ -17,9 +17,9 @@ use super::exchange::{AsyncExchange, Exchange, Handle};
 use super::network_stream::{AsyncNetworkStream, Network, NetworkStream};
 use super::ssl;
 use crate::cell::ExchangeCell;
-use crate::connect::Connector;
+use crate::connect::{Connector, Versions};
 use crate::exchange::Engine;
-use crate::pool::{ConnectionInfo, Counts, Limits, Status};
+use crate::pool::{ConnectionInfo, Counts, Limits, Sharing, Status};
 use crate::process::ForkLocal;
 use crate::request::{Request, RequestBody};
 use crate::runtime;
@@ -60,7 +60,14 @@ impl<D> Settings<D> {
         uds: Option<&Bound<'_, PyAny>>,
         socket_options: Option<&Bound<'_, PyAny>>,
         tls: &Bound<'_, PyAny>,
+        http1: bool,
+        http2: bool,
     ) -> PyResult<Self> {
+        let (versions, sharing) = match (http1, http2) {
+            (_, false) => (Versions::Http1, Sharing::Never),
+            (true, true) => (Versions::Both, Sharing::Secure),
+            (false, true) => (Versions::Http2, Sharing::Always),
+        };
         let socket_options = match socket_options {
             Some(options) => options
                 .try_iter()?
@@ -72,8 +79,10 @@ impl<D> Settings<D> {
             max_connections,
             max_keepalive_connections: max_keepalive_connections.min(max_connections),
             keepalive_expiry: keepalive_expiry.map_or(Ok(None), convert::seconds)?,
+            sharing,
         };
         let connector = Connector {
+            versions,
             retries,
             local_address,
             uds: uds.map(convert::path).transpose()?,
@@ -251,8 +260,8 @@ impl<D> Engines<D> {
     }
 }
 
-/// `(id, origin, status, request_count)`; see `_rust.pyi`.
-type Description = (u64, String, &'static str, u64);
+/// `(id, origin, version, status, request_count)`; see `_rust.pyi`.
+type Description = (u64, String, &'static str, &'static str, u64);
 
 fn describe(info: &ConnectionInfo) -> Description {
     let status = match info.status {
@@ -260,7 +269,14 @@ fn describe(info: &ConnectionInfo) -> Description {
         Status::Active => "ACTIVE",
         Status::Idle => "IDLE",
     };
-    (info.id, info.origin.to_string(), status, info.request_count)
+    let version = if info.shared { "HTTP/2" } else { "HTTP/1.1" };
+    (
+        info.id,
+        info.origin.to_string(),
+        version,
+        status,
+        info.request_count,
+    )
 }
 
 /// The native half of an async pool: sockets on the shared runtime.
@@ -283,7 +299,7 @@ macro_rules! pool_methods {
             #[new]
             #[pyo3(signature = (
                 flavour, *, tls, max_connections, max_keepalive_connections, keepalive_expiry=None,
-                retries=0, local_address=None, uds=None, socket_options=None
+                retries=0, local_address=None, uds=None, socket_options=None, http1=true, http2=false
             ))]
             #[allow(clippy::too_many_arguments)] // httpcore's own list of options
             fn new(
@@ -296,6 +312,8 @@ macro_rules! pool_methods {
                 local_address: Option<String>,
                 uds: Option<&Bound<'_, PyAny>>,
                 socket_options: Option<&Bound<'_, PyAny>>,
+                http1: bool,
+                http2: bool,
             ) -> PyResult<Self> {
                 Ok(Self {
                     settings: Settings::new(
@@ -308,6 +326,8 @@ macro_rules! pool_methods {
                         uds,
                         socket_options,
                         tls,
+                        http1,
+                        http2,
                     )?,
                 })
             }

@@ -131,6 +131,7 @@ impl tls::Context for Context {
             Ok(Box::new(Session {
                 session: session.unbind(),
                 secured: Arc::new(SslObject(ssl_object)),
+                protocol: None,
             }) as Box<dyn tls::Session>)
         })
     }
@@ -143,6 +144,8 @@ struct SslObject(Py<PyAny>);
 struct Session {
     session: Py<PyAny>,
     secured: Secured,
+    /// What was agreed on by ALPN, looked up in the turn that ends the handshake. The outer `None`: it has not.
+    protocol: Option<Option<Vec<u8>>>,
 }
 
 /// `(opened, sealed, unsealed, is_shaken, is_closed, error)`; see `_ssl.py`.
@@ -172,6 +175,12 @@ impl tls::Session for Session {
             turn.sealed = sealed.to_vec();
             let taken = turn.outgoing.len().saturating_sub(unsealed);
             turn.outgoing.drain(..taken);
+            if is_shaken && self.protocol.is_none() {
+                let object = self.session.bind(py).getattr(intern!(py, "ssl_object"))?;
+                let agreed = object.call_method0(intern!(py, "selected_alpn_protocol"))?;
+                let agreed: Option<String> = agreed.extract()?;
+                self.protocol = Some(agreed.map(String::into_bytes));
+            }
             turn.is_shaken = is_shaken;
             turn.is_closed = is_closed;
             turn.failure = error.map(|error| failure(py, PyErr::from_value(error)));
@@ -181,6 +190,10 @@ impl tls::Session for Session {
         if let Err(failure) = taken {
             turn.failure = Some(failure);
         }
+    }
+
+    fn protocol(&self) -> Option<Vec<u8>> {
+        self.protocol.clone().flatten()
     }
 
     fn secured(&self) -> Secured {

@@ -101,6 +101,11 @@ pub trait Session: Send {
         true
     }
 
+    /// The protocol that the two sides agreed on by ALPN, once the handshake is over. Asked on any thread.
+    fn protocol(&self) -> Option<Vec<u8>> {
+        None
+    }
+
     /// What there is to know about the session, for those who know its kind. The same one at any time.
     fn secured(&self) -> Secured;
 }

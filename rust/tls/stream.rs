@@ -39,6 +39,8 @@ pub struct TlsStream<S> {
     stream: S,
     session: Place,
     secured: Secured,
+    /// What was agreed on by ALPN.
+    protocol: Option<Vec<u8>>,
     runtime: Handle,
     /// In the clear, for the reader. The first `taken` bytes are out.
     opened: Vec<u8>,
@@ -134,6 +136,7 @@ impl<S: NetworkStream> TlsStream<S> {
         let mut this = Self {
             stream,
             secured: session.secured(),
+            protocol: None,
             session: Place::Here(session),
             runtime: runtime.clone(),
             opened: Vec::new(),
@@ -155,6 +158,9 @@ impl<S: NetworkStream> TlsStream<S> {
             }
             flushed.map_err(|error| this.lost(error))?;
             if shaken {
+                if let Place::Here(session) = &this.session {
+                    this.protocol = session.protocol();
+                }
                 return Ok(this);
             }
             turn = match poll_fn(|cx| this.poll_handshake_turn(cx)).await {
@@ -162,6 +168,11 @@ impl<S: NetworkStream> TlsStream<S> {
                 Err(error) => return Err(this.lost(error)),
             };
         }
+    }
+
+    /// The protocol that was agreed on by ALPN.
+    pub fn protocol(&self) -> Option<&[u8]> {
+        self.protocol.as_deref()
     }
 
     /// The stream as seen by those who know the kind of its session.

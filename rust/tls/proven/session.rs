@@ -262,6 +262,10 @@ impl Session for Proven {
         self.connection.is_handshaking()
     }
 
+    fn protocol(&self) -> Option<Vec<u8>> {
+        self.connection.alpn_protocol().map(<[u8]>::to_vec)
+    }
+
     fn secured(&self) -> Secured {
         Arc::clone(&self.facts) as Secured
     }

@@ -1,0 +1,170 @@
+//! Link: the connection under an exchange, whichever protocol it speaks.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::engine::{Multiplexed, Open};
+use crate::connect::{SocketView, Stream};
+use crate::connection::{Http2Stream, ResponseHead};
+use crate::error::{Error, Result};
+
+/// The two kinds.
+///
+/// # Drop
+///
+/// Closes an HTTP/1.1 connection; gives up an HTTP/2 stream.
+#[derive(Debug)]
+pub(super) enum Link {
+    /// All of a connection.
+    Http1(Box<Open>),
+    /// One stream of it.
+    Http2 {
+        // Declared first: the stream is given up while the connection is there to say so.
+        stream: Box<SharedStream>,
+        connection: Arc<Multiplexed>,
+    },
+}
+
+/// An HTTP/2 stream, and how much had come on its connection when the wait for it began.
+#[derive(Debug)]
+pub(super) struct SharedStream {
+    http: Http2Stream<Stream>,
+    /// `None` while nobody waits.
+    came: Option<u64>,
+    waited: u64,
+}
+
+impl Link {
+    pub(super) fn http2(stream: Http2Stream<Stream>, connection: Arc<Multiplexed>) -> Self {
+        Link::Http2 {
+            stream: Box::new(SharedStream {
+                http: stream,
+                came: None,
+                waited: 0,
+            }),
+            connection,
+        }
+    }
+
+    pub(super) fn view(&self) -> &SocketView {
+        match self {
+            Link::Http1(open) => open.registered.view(),
+            Link::Http2 { connection, .. } => connection.registered.view(),
+        }
+    }
+
+    pub(super) fn stream_id(&self) -> Option<u32> {
+        match self {
+            Link::Http1(_) => None,
+            Link::Http2 { stream, .. } => Some(stream.http.id()),
+        }
+    }
+
+    pub(super) fn abandon_body(&mut self) -> Option<Error> {
+        match self {
+            Link::Http1(open) => open.http.abandon_body(),
+            // What became of the stream is told with the response.
+            Link::Http2 { .. } => None,
+        }
+    }
+
+    pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match self {
+            Link::Http1(open) => open.http.poll_sent(cx),
+            Link::Http2 { stream, .. } => stream.http.poll_sent(cx),
+        }
+    }
+
+    pub(super) fn push(&mut self, chunk: Bytes) -> Result<()> {
+        match self {
+            Link::Http1(open) => open.http.push(chunk),
+            Link::Http2 { stream, .. } => stream.http.push(chunk),
+        }
+    }
+
+    pub(super) fn finish(&mut self) -> Result<()> {
+        match self {
+            Link::Http1(open) => open.http.finish(),
+            Link::Http2 { stream, .. } => stream.http.finish(),
+        }
+    }
+
+    /// Whether chunks of the body were pushed, which cannot be had again.
+    pub(super) fn is_body_begun(&self) -> bool {
+        match self {
+            Link::Http1(_) => true,
+            Link::Http2 { stream, .. } => stream.http.is_body_begun(),
+        }
+    }
+
+    /// On an error also whether the server has not looked at the request.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<std::result::Result<ResponseHead, (Error, bool)>> {
+        match self {
+            Link::Http1(open) => open.http.poll_head(cx).map_err(|error| (error, false)),
+            Link::Http2 { stream, .. } => stream.http.poll_head(cx),
+        }
+    }
+
+    pub(super) fn is_upgraded(&self) -> bool {
+        match self {
+            Link::Http1(open) => open.http.is_upgraded(),
+            Link::Http2 { .. } => false,
+        }
+    }
+
+    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        match self {
+            Link::Http1(open) => open.http.poll_body(cx),
+            Link::Http2 { stream, .. } => stream.http.poll_body(cx),
+        }
+    }
+
+    /// What has moved towards the server, as far as this exchange is concerned.
+    pub(super) fn bytes_sent(&self) -> u64 {
+        match self {
+            Link::Http1(open) => open.http.bytes_written(),
+            Link::Http2 { stream, .. } => stream.http.bytes_sent(),
+        }
+    }
+
+    /// What has come for this exchange.
+    pub(super) fn bytes_received(&self) -> u64 {
+        match self {
+            Link::Http1(open) => open.http.bytes_read(),
+            Link::Http2 { stream, .. } => stream.http.bytes_received(),
+        }
+    }
+
+    /// Somebody waits for the response, and nothing of it is here.
+    pub(super) fn waits(&mut self) {
+        if let Link::Http2 { stream, .. } = self {
+            let received = stream.http.bytes_received();
+            if stream.came.is_none() || stream.waited != received {
+                stream.came = Some(stream.http.http().bytes_read());
+                stream.waited = received;
+            }
+        }
+    }
+
+    /// The wait was too long. A connection on which nothing has come meanwhile, for nobody, takes no more streams: its
+    /// peer may be gone.
+    pub(super) fn timed_out(&mut self) {
+        if let Link::Http2 { stream, .. } = self {
+            let http = stream.http.http();
+            if stream.came.is_none_or(|came| came == http.bytes_read()) {
+                http.retire();
+            }
+        }
+    }
+}
+
+impl SharedStream {
+    pub(super) fn take_trailers(&mut self) -> Option<crate::connection::HeaderList> {
+        self.http.take_trailers()
+    }
+}
