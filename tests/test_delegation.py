@@ -111,8 +111,6 @@ def test_patched_function_on_httpcores_way_is_obeyed(server: Server, monkeypatch
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"http2": True}, "http2=True is not supported by the engine yet"),
-        ({"http1": False, "http2": True}, "http2=True is not supported by the engine yet"),
         ({"proxy": httpcore.Proxy("http://127.0.0.1:1/")}, "proxies are not supported"),
     ],
 )
@@ -124,6 +122,7 @@ def test_options_that_the_engine_does_not_have(options: dict[str, Any], reason: 
 def test_http2_pool_serves_plain_http(server: Server) -> None:
     with httpcore_hyper.ConnectionPool(http2=True) as pool:
         assert pool.request("GET", server.url()).status == 200
+        assert pool.delegated is None
 
 
 def test_proxy_classes_are_both(server: Server) -> None:

@@ -233,12 +233,19 @@ def test_async(server: Server, direct: list[bool], backend: str) -> None:
     assert set(direct) == {True}
 
 
-def test_a_request_that_is_not_direct_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_request_that_is_not_direct_is_logged_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The transport asks who serves it, and the pool decides: one record for one request."""
+
+    def refuse(*_: Any, **__: Any) -> httpcore.NetworkStream:
+        raise httpcore.ConnectError("refused here")
+
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", refuse)
     with (
         caplog.at_level(logging.DEBUG, "httpcore_hyper"),
-        httpx.Client(transport=ours(http2=True)) as client,
-        pytest.raises(httpx.ConnectError),
+        httpx.Client(transport=ours()) as client,
+        pytest.raises(httpx.ConnectError, match="refused here"),
     ):
         client.get("http://127.0.0.1:1/")
     assert len([record for record in caplog.records if "runs on httpcore's engine" in record.message]) == 1

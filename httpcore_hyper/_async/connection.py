@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 else:
     _Base = object  # the flavour's own class comes behind this one
 
-__all__ = ["AsyncHTTP11Connection", "AsyncHTTP2Connection", "AsyncHTTPConnection", "AsyncRequestView"]
+__all__ = ["AsyncHTTP2Connection", "AsyncHTTP11Connection", "AsyncHTTPConnection", "AsyncRequestView"]
 
 
 class AsyncHTTPConnection(_Base):

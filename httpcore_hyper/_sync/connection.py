@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:
     _Base = object  # the flavour's own class comes behind this one
 
-__all__ = ["HTTP11Connection", "HTTP2Connection", "HTTPConnection", "RequestView"]
+__all__ = ["HTTP2Connection", "HTTP11Connection", "HTTPConnection", "RequestView"]
 
 
 class HTTPConnection(_Base):

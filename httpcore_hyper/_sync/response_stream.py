@@ -29,7 +29,7 @@ class ResponseStream:
         ended: bool,
         extensions: dict[str, Any],
     ) -> None:
-        """Puts `trailers` into the extensions of an HTTP/2 response: a list, filled when the body has ended."""
+        """Puts `trailers`, filled when the body has ended, into the extensions of an HTTP/2 response."""
         self._exchange = exchange
         self._first = first
         self._ended = ended

@@ -23,7 +23,7 @@ use crate::connection::RequestHead;
 use crate::error::Kind;
 use crate::exchange::Engine;
 use crate::origin::Origin;
-use crate::pool::{Counts, Limits, Pool};
+use crate::pool::{Counts, Limits, Pool, Sharing};
 use crate::request::{Request, RequestBody};
 use crate::timeouts::Timeouts;
 
@@ -73,6 +73,7 @@ impl House {
             max_connections: 1,
             max_keepalive_connections: 1,
             keepalive_expiry: None,
+            sharing: Sharing::Never,
         };
         let engine = Arc::new(Engine {
             pool: Pool::new(limits),

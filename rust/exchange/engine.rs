@@ -26,7 +26,7 @@ pub enum Parked {
     /// HTTP/1.1, between two exchanges, with the timer that it keeps armed.
     Http1 {
         /// The connection.
-        connection: Open,
+        connection: Box<Open>,
         /// Its timer.
         watchdog: Watchdog,
     },

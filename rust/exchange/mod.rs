@@ -328,9 +328,7 @@ impl Exchange {
             };
             let Poll::Ready(head) = link.poll_head(cx) else {
                 let moved = link.bytes_received();
-                return self
-                    .poll_read_quiet(cx, waiting, moved)
-                    .map(Err);
+                return self.poll_read_quiet(cx, waiting, moved).map(Err);
             };
             self.quiet = None;
             return Poll::Ready(match head {
@@ -380,8 +378,7 @@ impl Exchange {
     }
 
     fn complete(&mut self) {
-        let Step::Open { link, mut lease } = std::mem::replace(&mut self.step, Step::Failed)
-        else {
+        let Step::Open { link, mut lease } = std::mem::replace(&mut self.step, Step::Failed) else {
             unreachable!("called on an open connection only");
         };
         let view = link.view().clone();
@@ -390,7 +387,7 @@ impl Exchange {
             Link::Http1(mut connection) => {
                 if connection.http.finish_exchange() {
                     lease.park(Parked::Http1 {
-                        connection: *connection,
+                        connection,
                         watchdog: std::mem::take(&mut self.watchdog),
                     });
                 } else {

@@ -16,6 +16,7 @@ use crate::connection::{Http1, Http2, Notice, Refused};
 use crate::error::{Kind, Result};
 use crate::pool::Lease;
 use crate::request::RequestBody;
+use crate::runtime;
 
 /// How often a connection is tried before an error is one.
 #[derive(Clone, Copy, Debug)]
@@ -66,9 +67,7 @@ impl Exchange {
                 (self.timeouts.pool, Kind::PoolTimeout)
             };
             let moved = u64::from(acquire.is_joined());
-            return self
-                .poll_quiet(cx, waiting, moved, timeout, kind)
-                .map(Err);
+            return self.poll_quiet(cx, waiting, moved, timeout, kind).map(Err);
         };
         self.quiet = None;
         Poll::Ready(self.assigned(lease?))
@@ -235,12 +234,12 @@ impl Exchange {
         }
         let registered = self.engine.views.enter(lease.id(), view);
         let http = Http1::handshake(stream)?;
-        self.begin_http1(Open { http, registered }, lease, outgoing)
+        self.begin_http1(Box::new(Open { http, registered }), lease, outgoing)
     }
 
     fn begin_http1(
         &mut self,
-        mut connection: Open,
+        mut connection: Box<Open>,
         lease: Lease<Parked, Owner>,
         outgoing: Outgoing,
     ) -> Result<()> {
@@ -250,18 +249,14 @@ impl Exchange {
         };
         connection.http.begin(outgoing.head, body)?;
         self.step = Step::Open {
-            link: Link::Http1(Box::new(connection)),
+            link: Link::Http1(connection),
             lease,
         };
         Ok(())
     }
 
     /// The connection's preface is written; from here on others can have it too.
-    fn poll_begin(
-        &mut self,
-        cx: &mut Context<'_>,
-        waiting: Option<Instant>,
-    ) -> Poll<Result<()>> {
+    fn poll_begin(&mut self, cx: &mut Context<'_>, waiting: Option<Instant>) -> Poll<Result<()>> {
         let Step::Begin { begin, .. } = &mut self.step else {
             return Poll::Ready(Err(misuse()));
         };
@@ -289,7 +284,7 @@ impl Exchange {
         });
         lease.share(Parked::Http2(Arc::clone(&connection)));
         // Not before: what it tells the pool is of a connection that is shared.
-        connection.http.spawn(&self.engine.runtime);
+        runtime::spawn(&self.engine.runtime, connection.http.driving());
         Poll::Ready(self.open_stream(connection, lease, outgoing))
     }
 

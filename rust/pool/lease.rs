@@ -79,22 +79,14 @@ impl<C: Shareable, O> Lease<C, O> {
 
     /// The connection is open, and serves this request alone.
     pub fn connected(&mut self) {
-        let actions = self
-            .pool
-            .state
-            .lock()
-            .connected(Instant::now(), self.id);
+        let actions = self.pool.state.lock().connected(Instant::now(), self.id);
         self.pool.act(actions);
     }
 
     /// The connection is open, and serves other requests as well, by handles like this one, as soon as
     /// [`Pool::limit`] tells how many. It is the pool's from here on: releasing the lease does not close it.
     pub fn share(&mut self, handle: C) {
-        let actions = self
-            .pool
-            .state
-            .lock()
-            .share(self.id, self.ticket, handle);
+        let actions = self.pool.state.lock().share(self.id, self.ticket, handle);
         self.pool.act(actions);
     }
 

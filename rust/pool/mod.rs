@@ -74,12 +74,7 @@ impl<C: Shareable, O> Pool<C, O> {
 
     /// The same for a request that had its turn, as a lease's [`Lease::ticket`]: it keeps its place before all that came
     /// later. Of a retired pool the outcome is an error of `Kind::Moved`.
-    pub fn acquire_again(
-        self: &Arc<Self>,
-        origin: Origin,
-        owner: O,
-        ticket: u64,
-    ) -> Acquire<C, O> {
+    pub fn acquire_again(self: &Arc<Self>, origin: Origin, owner: O, ticket: u64) -> Acquire<C, O> {
         if self.state.lock().is_retired() {
             return Acquire::Failed(Error::new(Kind::Moved));
         }
@@ -320,11 +315,7 @@ impl<C: Shareable, O> Drop for Queued<C, O> {
     fn drop(&mut self) {
         // Out of the queue first: after this nobody new can grant anything to this request. A grant that
         // is on its way finds the slot empty.
-        let (left, actions) = self
-            .pool
-            .state
-            .lock()
-            .leave(Instant::now(), self.ticket);
+        let (left, actions) = self.pool.state.lock().leave(Instant::now(), self.ticket);
         let outcome = mem::replace(&mut *self.waiter.slot.lock(), Slot::Empty);
         drop((left, outcome));
         self.pool.act(actions);

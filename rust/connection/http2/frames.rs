@@ -161,7 +161,11 @@ impl<S: NetworkStream> Frames<S> {
         self.start < self.checked || self.stream.is_readable()
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, target: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        target: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.start == self.checked {
             if self.seen.eof {
                 // A frame header that was cut short is for `h2` to complain of.

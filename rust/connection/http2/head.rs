@@ -36,7 +36,10 @@ pub(super) fn request(scheme: &[u8], head: &RequestHead) -> Result<Request<()>> 
         if name.eq_ignore_ascii_case(b"host") {
             authority = Some(value);
         }
-        if LEFT_OUT.iter().any(|left_out| name.eq_ignore_ascii_case(left_out)) {
+        if LEFT_OUT
+            .iter()
+            .any(|left_out| name.eq_ignore_ascii_case(left_out))
+        {
             continue;
         }
         if name.eq_ignore_ascii_case(b"te") && !value.eq_ignore_ascii_case(b"trailers") {

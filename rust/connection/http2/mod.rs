@@ -19,7 +19,6 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 
 use super::NetworkStream;
 use super::raw::MAX_HEAD_SIZE;
@@ -147,9 +146,10 @@ impl<S: NetworkStream> Http2<S> {
         })
     }
 
-    /// Has the runtime drive the connection for as long as there is a handle on it. Nothing is read before.
-    pub fn spawn(&self, runtime: &Handle) {
-        runtime.spawn(Drive(Arc::downgrade(&self.shared)));
+    /// What drives the connection, for a task of its own. It ends with the connection and keeps nothing open. Nothing is
+    /// read before it is polled.
+    pub fn driving(&self) -> impl Future<Output = ()> + Send + use<S> {
+        Drive(Arc::downgrade(&self.shared))
     }
 
     /// Whether it takes no more streams, as far as is known.
@@ -213,7 +213,10 @@ impl<S: NetworkStream> Shared<S> {
     fn look(&self, is_over: bool) {
         let (settings, going) = {
             let frames = self.frames.lock();
-            (frames.seen.settings, frames.seen.goaway.is_some() || frames.seen.eof)
+            (
+                frames.seen.settings,
+                frames.seen.goaway.is_some() || frames.seen.eof,
+            )
         };
         if is_over || going {
             self.tell(Notice::Over);

@@ -92,7 +92,9 @@ impl<S: NetworkStream> Http2<S> {
         let mut outgoing = VecDeque::new();
         if let Some(body) = body {
             let whole = promise.take(body.len() as u64);
-            whole.and_then(|()| promise.end()).map_err(Refused::Illegal)?;
+            whole
+                .and_then(|()| promise.end())
+                .map_err(Refused::Illegal)?;
             if !body.is_empty() {
                 outgoing.push_back(body);
             }
@@ -115,7 +117,9 @@ impl<S: NetworkStream> Http2<S> {
             }
         };
         let id = response.stream_id().as_u32();
-        self.shared.next_id.store(id.saturating_add(2), Ordering::Relaxed);
+        self.shared
+            .next_id
+            .store(id.saturating_add(2), Ordering::Relaxed);
         self.shared.streams.fetch_add(1, Ordering::Relaxed);
         Ok(Http2Stream {
             http: self.clone(),
@@ -282,10 +286,16 @@ impl<S: NetworkStream> Http2Stream<S> {
                     // An error means that the stream has ended, and its window does not matter any more.
                     let _ = receive.flow_control().release_capacity(data.len());
                     let small = data.len() < COPY_BELOW;
-                    let data = if small { Bytes::copy_from_slice(&data) } else { data };
+                    let data = if small {
+                        Bytes::copy_from_slice(&data)
+                    } else {
+                        data
+                    };
                     return Poll::Ready(Ok(Some(data)));
                 }
-                Some(Err(error)) if is_complete_by(&error, self.expected, self.received) => self.data_ended = true,
+                Some(Err(error)) if is_complete_by(&error, self.expected, self.received) => {
+                    self.data_ended = true
+                }
                 Some(Err(error)) => return Poll::Ready(Err(self.lost(&error).error)),
                 None => self.data_ended = true,
             }

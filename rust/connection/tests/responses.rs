@@ -341,6 +341,6 @@ fn a_server_that_answers_before_it_reads() {
     });
 }
 
-fn reason_of(head: &ResponseHead) -> &[u8] {
+fn reason_of(head: &crate::connection::ResponseHead) -> &[u8] {
     head.reason.as_deref().expect("HTTP/1.1 has one")
 }

@@ -378,12 +378,7 @@ impl<C: Shareable, O, W: Clone> State<C, O, W> {
     }
 
     /// So many requests a shared connection serves at most from now on. Those above that may stay.
-    pub(super) fn limit(
-        &mut self,
-        now: Instant,
-        id: u64,
-        capacity: usize,
-    ) -> Actions<C, O, W> {
+    pub(super) fn limit(&mut self, now: Instant, id: u64, capacity: usize) -> Actions<C, O, W> {
         let mut actions = Actions::default();
         let Some(shared) = self.shared(id) else {
             return actions;

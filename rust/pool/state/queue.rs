@@ -45,7 +45,10 @@ impl<O, W> Queue<O, W> {
     }
 
     pub(super) fn pop(&mut self) -> Option<(u64, Waiting<O, W>)> {
-        let ticket = self.by_ticket.first_key_value().map(|(ticket, _)| *ticket)?;
+        let ticket = self
+            .by_ticket
+            .first_key_value()
+            .map(|(ticket, _)| *ticket)?;
         Some((ticket, self.remove(ticket)?))
     }
 

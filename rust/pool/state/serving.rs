@@ -5,9 +5,7 @@
 use std::time::Instant;
 
 use super::queue::Waiting;
-use super::{
-    Actions, Connection, Grant, Holder, Seat, Shareable, Shared, Sharing, State,
-};
+use super::{Actions, Connection, Grant, Holder, Seat, Shareable, Shared, Sharing, State};
 use crate::origin::Origin;
 
 /// How many origins are remembered to serve one request at a time. Forgetting them costs a handshake's wait.
@@ -52,7 +50,9 @@ impl<C: Shareable, O, W: Clone> State<C, O, W> {
     pub(super) fn join(&mut self, id: u64, ticket: u64, waiting: Waiting<O, W>) {
         self.joined_at.insert(ticket, id);
         let joined = self.joined.entry(id);
-        joined.or_insert_with(super::Queue::new).push(ticket, waiting);
+        joined
+            .or_insert_with(super::Queue::new)
+            .push(ticket, waiting);
     }
 
     /// It is known what a connection has become, or that it has become nothing: those who joined it are in the queue
@@ -125,7 +125,11 @@ impl<C: Shareable, O, W: Clone> State<C, O, W> {
         let Seat::At(id) = seat else {
             return false;
         };
-        match self.connections.get(id).map(|connection| &connection.holder) {
+        match self
+            .connections
+            .get(id)
+            .map(|connection| &connection.holder)
+        {
             Some(Holder::Lease { connecting, .. }) => *connecting,
             Some(Holder::Shared(shared)) => shared.capacity.is_none(),
             Some(Holder::Idle { .. }) | None => false,
@@ -146,7 +150,10 @@ impl<C: Shareable, O, W: Clone> State<C, O, W> {
         let Seat::At(id) = *seat else {
             return self.grant_new(ticket, origin, owner, actions);
         };
-        let connection = self.connections.get_mut(&id).expect("available ids are known");
+        let connection = self
+            .connections
+            .get_mut(&id)
+            .expect("available ids are known");
         connection.request_count += 1;
         let parked = match &mut connection.holder {
             Holder::Shared(shared) => {
@@ -281,7 +288,13 @@ impl<C: Shareable, O, W: Clone> State<C, O, W> {
     }
 
     /// A leased connection becomes idle.
-    pub(super) fn rest(&mut self, now: Instant, id: u64, parked: C, actions: &mut Actions<C, O, W>) {
+    pub(super) fn rest(
+        &mut self,
+        now: Instant,
+        id: u64,
+        parked: C,
+        actions: &mut Actions<C, O, W>,
+    ) {
         let Some(connection) = self.connections.get_mut(&id) else {
             actions.closed.push(parked);
             return;
@@ -359,7 +372,9 @@ impl<C: Shareable, O, W: Clone> State<C, O, W> {
 impl<C, O> Shared<C, O> {
     /// Whether one more request can have it, or join it.
     fn has_room(&self) -> bool {
-        let room = self.capacity.is_none_or(|capacity| self.owners.len() < capacity);
+        let room = self
+            .capacity
+            .is_none_or(|capacity| self.owners.len() < capacity);
         room && !self.is_over
     }
 }

@@ -11,13 +11,24 @@ use loom::future::block_on;
 use loom::thread;
 
 use super::origin;
-use crate::pool::{Acquire, Counts, Limits, Pool};
+use crate::pool::{Acquire, Counts, Limits, Pool, Shareable, Sharing};
+
+impl Shareable for () {
+    fn share(&self) -> Option<Self> {
+        Some(())
+    }
+}
 
 fn pool() -> Arc<Pool<(), ()>> {
+    sharing_pool(Sharing::Never)
+}
+
+fn sharing_pool(sharing: Sharing) -> Arc<Pool<(), ()>> {
     Pool::new(Limits {
         max_connections: 1,
         max_keepalive_connections: 1,
         keepalive_expiry: None,
+        sharing,
     })
 }
 
@@ -84,5 +95,33 @@ fn pool_that_closes_while_a_lease_drops_counts_nothing_twice() {
         drop(outcome);
         drop(waiting);
         assert_eq!(pool.counts(), Counts::default());
+    });
+}
+
+#[test]
+fn request_that_joins_a_connection_is_served_by_what_another_thread_makes_of_it() {
+    loom::model(|| {
+        let pool = sharing_pool(Sharing::Always);
+        let mut leading = pool.acquire(origin("a"), ());
+        let Poll::Ready(Ok(mut lease)) =
+            Pin::new(&mut leading).poll(&mut Context::from_waker(Waker::noop()))
+        else {
+            panic!("the first request is granted at once");
+        };
+        let joining = pool.acquire(origin("a"), ());
+        let id = lease.id();
+        let other = {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || {
+                lease.share(());
+                pool.limit(id, 1);
+                drop(lease);
+            })
+        };
+        let lease = block_on(joining).expect("nobody closes the pool");
+        other.join().expect("the other thread does not panic");
+        assert_eq!(pool.counts().active_requests, 1);
+        drop(lease);
+        assert_eq!(pool.counts().active_requests, 0);
     });
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::origin;
-use crate::pool::state::{Acquired, Actions, Counts, Grant, Limits, State};
+use crate::pool::state::{Acquired, Actions, Counts, Grant, Limits, Sharing, State};
 
 const HOSTS: [&str; 3] = ["a", "b", "c"];
 
@@ -116,8 +116,8 @@ impl Model {
 struct Run {
     state: State<u64, (), u64>,
     start: Instant,
-    /// Leases by connection, oldest first, with the ticket that got each.
-    leases: Vec<u64>,
+    /// Connections of the leases, oldest first, with their tickets.
+    leases: Vec<(u64, u64)>,
     queued: Vec<(u64, u64)>,
     grants: Vec<(u64, u64, bool)>,
 }
@@ -127,7 +127,7 @@ impl Run {
         if let Some(parked) = grant.parked {
             assert_eq!(parked, grant.id, "a lease gets its own connection");
         }
-        self.leases.push(grant.id);
+        self.leases.push((grant.id, grant.ticket));
         self.grants
             .push((request, grant.id, grant.parked.is_some()));
     }
@@ -155,6 +155,7 @@ proptest! {
             max_connections: max,
             max_keepalive_connections: keepalive,
             keepalive_expiry: Some(Duration::from_secs(expiry)),
+            sharing: Sharing::Never,
         };
         let mut run = Run {
             state: State::new(limits),
@@ -176,7 +177,7 @@ proptest! {
                 Operation::Acquire(host) => {
                     requests += 1;
                     let (acquired, actions) =
-                        run.state.acquire(now, origin(HOSTS[host]), (), || requests);
+                        run.state.acquire(now, origin(HOSTS[host]), (), None, |_| requests);
                     match acquired {
                         Acquired::Granted(grant) => run.granted(requests, grant),
                         Acquired::Queued { ticket } => run.queued.push((ticket, requests)),
@@ -187,16 +188,17 @@ proptest! {
                 }
                 Operation::Leave(n) if !run.queued.is_empty() => {
                     let (ticket, request) = run.queued.remove(n % run.queued.len());
-                    prop_assert_eq!(run.state.leave(ticket).map(|(_, waiter)| waiter), Some(request));
-                    prop_assert!(run.state.leave(ticket).is_none());
+                    let (left, _) = run.state.leave(now, ticket);
+                    prop_assert_eq!(left.map(|(_, waiter)| waiter), Some(request));
+                    prop_assert!(run.state.leave(now, ticket).0.is_none());
                     model.queue.retain(|(queued, _)| *queued != request);
                 }
                 Operation::Release(n, reusable) if !run.leases.is_empty() => {
-                    let id = run.leases.remove(n % run.leases.len());
-                    let actions = run.state.release(now, id, reusable.then_some(id));
+                    let (id, ticket) = run.leases.remove(n % run.leases.len());
+                    let actions = run.state.release(now, id, ticket, reusable.then_some(id));
                     run.act(actions);
-                    if orphans.contains(&id) {
-                        orphans.retain(|orphan| *orphan != id);
+                    if orphans.contains(&(id, ticket)) {
+                        orphans.retain(|orphan| orphan.1 != ticket);
                         continue;
                     }
                     let at = model.connections.iter().position(|(known, _)| *known == id);
@@ -209,10 +211,10 @@ proptest! {
                     model.step();
                 }
                 Operation::Connected(n) if !run.leases.is_empty() => {
-                    run.state.connected(run.leases[n % run.leases.len()]);
+                    let _ = run.state.connected(now, run.leases[n % run.leases.len()].0);
                 }
                 Operation::Dead(n) if !run.leases.is_empty() => {
-                    run.state.connecting(run.leases[n % run.leases.len()]);
+                    let _ = run.state.connecting(run.leases[n % run.leases.len()].0);
                 }
                 Operation::Advance(seconds) => model.now += seconds,
                 Operation::Close => {
@@ -246,10 +248,10 @@ proptest! {
 
         let end = run.start + Duration::from_secs(model.now);
         for (ticket, _) in std::mem::take(&mut run.queued) {
-            prop_assert!(run.state.leave(ticket).is_some());
+            prop_assert!(run.state.leave(end, ticket).0.is_some());
         }
-        for id in std::mem::take(&mut run.leases) {
-            let _ = run.state.release(end, id, None);
+        for (id, ticket) in std::mem::take(&mut run.leases) {
+            let _ = run.state.release(end, id, ticket, None);
         }
         let _ = run.state.close();
         prop_assert_eq!(run.state.counts(), Counts::default());

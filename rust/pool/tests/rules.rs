@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::origin;
 use crate::error::Kind;
-use crate::pool::{Acquire, Counts, Lease, Limits, Pool, Status};
+use crate::pool::{Acquire, Counts, Lease, Limits, Pool, Shareable, Sharing, Status};
 
 /// A connection that counts how many of its kind are open.
 #[derive(Debug)]
@@ -28,6 +28,12 @@ impl Drop for Socket {
     }
 }
 
+impl Shareable for Socket {
+    fn share(&self) -> Option<Self> {
+        Some(Self::open(&self.0))
+    }
+}
+
 type TestPool = Arc<Pool<Socket, &'static str>>;
 
 fn pool(max_connections: usize, max_keepalive_connections: usize) -> (TestPool, Arc<AtomicUsize>) {
@@ -35,6 +41,7 @@ fn pool(max_connections: usize, max_keepalive_connections: usize) -> (TestPool, 
         max_connections,
         max_keepalive_connections,
         keepalive_expiry: None,
+        sharing: Sharing::Never,
     };
     (Pool::new(limits), Arc::new(AtomicUsize::new(0)))
 }
@@ -266,6 +273,7 @@ fn expiry_of_zero_closes_on_release() {
         max_connections: 10,
         max_keepalive_connections: 10,
         keepalive_expiry: Some(Duration::ZERO),
+        sharing: Sharing::Never,
     };
     let pool: TestPool = Pool::new(limits);
     let open = Arc::new(AtomicUsize::new(0));
@@ -334,6 +342,12 @@ fn retired_pool_finishes_what_is_in_flight() {
 #[derive(Debug)]
 struct Nosy(Arc<Mutex<Option<NosyPool>>>);
 
+impl Shareable for Nosy {
+    fn share(&self) -> Option<Self> {
+        None
+    }
+}
+
 type NosyPool = Arc<Pool<Nosy, ()>>;
 
 impl Drop for Nosy {
@@ -357,6 +371,7 @@ fn closing_a_connection_may_come_back_to_the_pool() {
         max_connections: 1,
         max_keepalive_connections: 1,
         keepalive_expiry: None,
+        sharing: Sharing::Never,
     });
     let found = Arc::new(Mutex::new(Some(Arc::clone(&pool))));
     for host in ["a", "b", "a"] {
