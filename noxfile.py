@@ -129,6 +129,20 @@ def rust(session: nox.Session) -> None:
 
 
 @nox.session
+def tsan(session: nox.Session) -> None:
+    """The core's tests under ThreadSanitizer. Advisory: std is not built for it, see `scripts/tsan.supp`."""
+    target = "x86_64-unknown-linux-gnu"
+    environment = {
+        "RUSTC_BOOTSTRAP": "1",  # a stable compiler has the flag, and refuses it
+        "RUSTFLAGS": "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer",
+        "CARGO_TARGET_DIR": str(ROOT / "target" / "tsan"),
+        "TSAN_OPTIONS": f"suppressions={ROOT / 'scripts' / 'tsan.supp'}",
+    }
+    command = ("cargo", "test", "--target", target, "--no-default-features", "--lib")
+    session.run(*command, *session.posargs, env=environment, external=True)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """ruff and mypy --strict."""
     session.install(*LINT)
