@@ -32,5 +32,6 @@ def is_cancelled() -> bool:
     Such a caller gets its cancellation at its next await, and must not have sent anything by then.
     Without anyio there are no scopes: asyncio delivers a cancellation before the caller runs on.
     """
-    anyio = sys.modules.get("anyio")
-    return anyio is not None and anyio.current_effective_deadline() == -math.inf
+    # Without it as well while another thread is still importing anyio.
+    deadline = getattr(sys.modules.get("anyio"), "current_effective_deadline", None)
+    return deadline is not None and deadline() == -math.inf

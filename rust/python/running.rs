@@ -147,8 +147,10 @@ fn is_trio(py: Python<'_>) -> PyResult<bool> {
     let Some(sniffio) = modules.bind(py).get_item(intern!(py, "sniffio"))? else {
         return Ok(false);
     };
-    let name = sniffio
-        .getattr(intern!(py, "thread_local"))?
-        .getattr(intern!(py, "name"))?;
+    // Empty while another thread is still importing it: then trio cannot run here.
+    let Some(local) = sniffio.getattr_opt(intern!(py, "thread_local"))? else {
+        return Ok(false);
+    };
+    let name = local.getattr(intern!(py, "name"))?;
     Ok(!name.is_none() && name.eq(intern!(py, "trio"))?)
 }

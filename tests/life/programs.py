@@ -736,7 +736,7 @@ def fork_amid_look_ups(place: Place) -> None:
             get(pool, url)
             pool.close()
             # The server has a thread for each connection, and keeps them.
-            time.sleep(0.001)
+            time.sleep(0.01)
 
     with ThreadPoolExecutor(1) as threads:
         hammering = threads.submit(hammer)

@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 from typing import Any
 
 import httpcore
@@ -185,6 +186,16 @@ def test_a_request_without_a_loop_is_refused() -> None:
         with pytest.raises(RuntimeError, match="running asyncio loop"):
             request.send(None)
         assert "0 active, 0 queued" in repr(pool)
+        asyncio.run(pool.aclose())
+
+
+@pytest.mark.parametrize("name", ["sniffio", "anyio"])
+def test_a_library_that_another_thread_is_importing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is among the modules already, and has nothing in it yet."""
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    with Server() as server:
+        pool = AsyncConnectionPool()
+        assert asyncio.run(pool.request("GET", server.url())).status == 200
         asyncio.run(pool.aclose())
 
 
