@@ -19,11 +19,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import h2.config
+import h2.connection
+import h2.events
 import routes
 from certificates import server_context
 from programs import PROGRAMS, Place
 from routes import Request, Steps
-from servers import Server
+from servers import RECEIVE_SIZE, Connection, Script, Server, call
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -51,13 +54,47 @@ def respond(request: Request) -> Steps:
     return routes.respond(request)
 
 
+class Always(list[Script]):
+    """The same script for each connection."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, _: object) -> Script:  # type: ignore[override]
+        return self._script
+
+
+def respond_by_http2(connection: Connection) -> None:
+    """`ok` on each stream, but those for `/stall`."""
+    protocol = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+    protocol.initiate_connection()
+    while True:
+        connection.sock.sendall(protocol.data_to_send())
+        data = connection.sock.recv(RECEIVE_SIZE)
+        if not data:
+            return
+        for event in protocol.receive_data(data):
+            if isinstance(event, h2.events.RequestReceived) and (b":path", b"/stall") not in event.headers:
+                protocol.send_headers(event.stream_id, [(":status", "200")])
+                protocol.send_data(event.stream_id, b"ok", end_stream=True)
+
+
 @contextlib.contextmanager
 def place() -> Iterator[Place]:
-    with Server(app=respond) as server, Server(app=respond, tls=server_context()) as tls_server:
-        yield Place(server.url("").rstrip("/"), tls_server.url("").rstrip("/"))
+    with (
+        Server(app=respond) as server,
+        Server(app=respond, tls=server_context()) as tls_server,
+        Server() as http2_server,
+    ):
+        http2_server.scripts = Always([call(respond_by_http2)])
+        servers = (server, tls_server, http2_server)
+        yield Place(*(each.url("").rstrip("/") for each in servers))
         # What programs left half done says nothing about the servers.
-        server.errors.clear()
-        tls_server.errors.clear()
+        for each in servers:
+            each.errors.clear()
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """What the process lab runs: each function below is the main part of one process.
 
-    python programs.py NAME URL TLS_URL
+    python programs.py NAME URL TLS_URL HTTP2_URL
 
 A program says `leaving` the moment before it ends, so that the lab can tell how long the end takes. It checks
 what is to be seen from inside, and fails by an exception. `lab.py` judges what is to be seen from outside.
@@ -45,6 +45,7 @@ class Place(NamedTuple):
 
     url: str
     tls_url: str
+    http2_url: str
 
     def __call__(self, path: str = "/") -> str:
         return self.url + path
@@ -213,6 +214,27 @@ def exit_tls_in_flight(place: Place) -> None:
     daemon(*[lambda: pool.request("GET", url, extensions={"timeout": {"read": HANG}})] * 2)
     daemon(*[lambda: asyncio.run(httpcore_hyper.AsyncConnectionPool(careless()).request("GET", url))] * 2)
     until(lambda: _rust.ledger()["descriptors"] >= 4)
+
+
+@program()
+def exit_http2_in_flight(place: Place) -> None:
+    """Threads and a loop that share connections, with streams in flight and others that come and go."""
+    pool = kept(httpcore_hyper.ConnectionPool(http1=False, http2=True))
+    asynchronous = kept(httpcore_hyper.AsyncConnectionPool(http1=False, http2=True))
+    done: list[int] = []
+
+    async def busy() -> None:
+        while True:
+            done.append((await aget(asynchronous, place.http2_url + "/")).status)
+
+    async def main() -> None:
+        stalled = [asynchronous.request("GET", place.http2_url + "/stall") for _ in range(5)]
+        await asyncio.gather(*stalled, *[busy() for _ in range(5)])
+
+    daemon(lambda: asyncio.run(main()))
+    daemon(*[lambda: pool.request("GET", place.http2_url + "/stall")] * 3)
+    daemon(*[again_and_again(lambda: done.append(get(pool, place.http2_url + "/").status))] * 3)
+    until(lambda: len(done) > 100 and "0 queued" in repr(pool))
 
 
 @program()
@@ -560,6 +582,28 @@ def fork_busy_tls(place: Place) -> None:
 
 
 @program()
+def fork_busy_http2(place: Place) -> None:
+    """Threads that share one connection; the children open their own, the parent keeps its."""
+    pool = kept(httpcore_hyper.ConnectionPool(http1=False, http2=True))
+    url = place.http2_url + "/"
+    enough = threading.Event()
+    ours = port(get(pool, url))
+
+    def hammer() -> set[int]:
+        ports = set()
+        while not enough.is_set():
+            ports.add(port(get(pool, url)))
+        return ports
+
+    with ThreadPoolExecutor(4) as threads:
+        hammering = [threads.submit(hammer) for _ in range(4)]
+        for join_child in [child(lambda: _differs(port(get(pool, url)), ours)) for _ in range(10)]:
+            join_child()
+        enough.set()
+        assert {port for one in hammering for port in one.result()} == {ours}
+
+
+@program()
 def fork_from_thread(place: Place) -> None:
     """The forking thread is the child's main thread: signals are looked for there from then on."""
     pool = kept(httpcore_hyper.ConnectionPool())
@@ -882,11 +926,11 @@ def fork_all_look_ups_taken(place: Place) -> None:
 
 
 def main() -> None:
-    _, name, url, tls_url = sys.argv
+    _, name, *urls = sys.argv
     faulthandler.enable()
     # CPython's advice about forks beside threads; it is what is tested.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-    PROGRAMS[name].main(Place(url, tls_url))
+    PROGRAMS[name].main(Place(*urls))
     leaving()
 
 
