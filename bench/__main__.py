@@ -75,7 +75,8 @@ def run(chosen: argparse.Namespace, rows: list[Row], console: Console) -> None:
     words = TextColumn("{task.description}")
     with Nginx(large, tls=any(row.tls for row in rows)) as nginx, Sink() as sink:
         order: dict[str, Any] = {
-            **{"url": nginx.url, "tls_url": nginx.tls_url, "sink": sink.url + "/post"},
+            **{"url": nginx.url, "tls_url": nginx.tls_url, "http2_url": nginx.http2_url},
+            "sink": sink.url + "/post",
             **{"seconds": seconds, "warm_up": warm_up},
         }
         console.print(setting(nginx, rounds, seconds), style="dim")

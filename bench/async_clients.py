@@ -13,7 +13,7 @@ from typing import Any
 
 from . import trust
 from .servers import SMALL_BODY
-from .variants import MAX_CONNECTIONS, TIMEOUT_SECONDS, Variant
+from .variants import MAX_CONNECTIONS, TIMEOUT_SECONDS, Row, Variant
 
 CLOSE = {"Connection": "close"}
 CANNED = b"x" * SMALL_BODY
@@ -27,9 +27,10 @@ def check(status: int) -> None:
 class Client:
     """`url` is fetched whole by `get`, streamed by `download`; `upload` posts bytes or an async iterator."""
 
-    def __init__(self, library: str, tls: str = "") -> None:
+    def __init__(self, library: str, tls: str = "", http2: bool = False) -> None:
         self.library = import_module(library)
         self.tls = tls
+        self.http2 = http2
 
     async def __aenter__(self) -> Client:
         return self
@@ -55,6 +56,7 @@ class Pool(Client):
             ssl_context=trust.context(),
             max_connections=MAX_CONNECTIONS,
             max_keepalive_connections=MAX_CONNECTIONS,
+            http2=self.http2,
         )
         return self
 
@@ -110,6 +112,7 @@ class Httpx(Client):
         self.client = httpx.AsyncClient(
             transport=self.transport(),
             verify=trust.context(),
+            http2=self.http2,
             limits=limits(httpx),
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
@@ -139,7 +142,10 @@ class Httpx(Client):
 class HttpxOurs(Httpx):
     def transport(self) -> Any:
         return self.library.AsyncHTTPTransport(
-            verify=trust.context(), limits=limits(import_module("httpx")), tls=self.tls or "auto"
+            verify=trust.context(),
+            http2=self.http2,
+            limits=limits(import_module("httpx")),
+            tls=self.tls or "auto",
         )
 
 
@@ -249,5 +255,6 @@ class Aiohttp(Client):
             await response.read()
 
 
-def make(variant: Variant) -> Client:
-    return globals()[variant.client](variant.library, variant.tls)  # type: ignore[no-any-return]
+def make(row: Row, variant: Variant) -> Client:
+    http2 = row.http2 and not variant.http1
+    return globals()[variant.client](variant.library, variant.tls, http2)  # type: ignore[no-any-return]

@@ -110,6 +110,9 @@ CLAIMS = (
     Claim("new connections over TLS, under httpx, asyncio, c=16", "httpx + httpcore_hyper, tls=python", 1),
     Claim("new connections over TLS, under httpx, sync, 1 threads", "httpx", 0.9),
     Claim("new connections over TLS, under httpx, sync, 1 threads", "httpx + httpcore_hyper, tls=python", 1),
+    Claim("GET over HTTP/2, under httpx, asyncio, c=64", "httpx", 2.5),
+    Claim("GET over HTTP/2, under httpx, asyncio, c=64", "httpx2", 2.2),
+    Claim("GET over HTTP/2, under httpx, asyncio, c=64", "httpx + httpcore_hyper, HTTP/1.1", 0.8),
 )
 
 

@@ -60,7 +60,7 @@ http {{
 
 _TLS = """
     server {{
-        listen 127.0.0.1:{tls_port} ssl backlog=4096;
+        listen 127.0.0.1:{tls_port} ssl {http2}backlog=4096;
         ssl_certificate {folder}/server.pem;
         ssl_certificate_key {folder}/server.pem;
         ssl_protocols TLSv1.2 TLSv1.3;
@@ -159,7 +159,7 @@ class Server:
 class Nginx(Server):
     """One worker, static files: `/small` and, if asked for, `/large`; POST to `/post` is answered 200.
 
-    If asked for, the same files over TLS, at `tls_url`.
+    If asked for, the same files over TLS, at `tls_url`, and also over HTTP/2, at `http2_url`.
     """
 
     def __init__(self, large: bool = False, tls: bool = False) -> None:
@@ -168,9 +168,9 @@ class Nginx(Server):
             raise ServerMissing("nginx is not installed; on Debian and Ubuntu: apt-get install nginx-light")
         super().__init__()
         self.binary = binary
-        tls_port = free_port()
-        self.tls_url = f"https://127.0.0.1:{tls_port}"
-        self._tls_port = tls_port if tls else None
+        self._tls_ports = (free_port(), free_port())
+        self.tls_url, self.http2_url = (f"https://127.0.0.1:{port}" for port in self._tls_ports)
+        self._tls = tls
         self._large = large
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -192,9 +192,10 @@ class Nginx(Server):
         user = "user root;" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
         config = folder / "nginx.conf"
         tls = ""
-        if self._tls_port is not None:
+        if self._tls:
             os.environ[trust.VARIABLE] = str(trust.issue(folder))
-            tls = _TLS.format(folder=folder, tls_port=self._tls_port)
+            for port, http2 in zip(self._tls_ports, ("", "http2 "), strict=True):
+                tls += _TLS.format(folder=folder, tls_port=port, http2=http2)
         config.write_text(_CONFIG.format(folder=folder, port=self.port, tls=tls, user=user))
         return [self.binary, "-e", str(folder / "error.log"), "-c", str(config)]
 

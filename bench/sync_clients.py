@@ -14,15 +14,16 @@ from typing import Any
 from . import trust
 from .async_clients import CANNED, CLOSE, check, limits
 from .servers import SMALL_BODY
-from .variants import MAX_CONNECTIONS, TIMEOUT_SECONDS, Variant
+from .variants import MAX_CONNECTIONS, TIMEOUT_SECONDS, Row, Variant
 
 
 class Client:
     """`url` is fetched whole by `get`, streamed by `download`; `upload` posts bytes or an iterator."""
 
-    def __init__(self, library: str, tls: str = "") -> None:
+    def __init__(self, library: str, tls: str = "", http2: bool = False) -> None:
         self.library = import_module(library)
         self.tls = tls
+        self.http2 = http2
 
     def __enter__(self) -> Client:
         return self
@@ -48,6 +49,7 @@ class Pool(Client):
             ssl_context=trust.context(),
             max_connections=MAX_CONNECTIONS,
             max_keepalive_connections=MAX_CONNECTIONS,
+            http2=self.http2,
         )
         return self
 
@@ -99,6 +101,7 @@ class Httpx(Client):
         self.client = httpx.Client(
             transport=self.transport(),
             verify=trust.context(),
+            http2=self.http2,
             limits=limits(httpx),
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
@@ -128,7 +131,10 @@ class Httpx(Client):
 class HttpxOurs(Httpx):
     def transport(self) -> Any:
         return self.library.HTTPTransport(
-            verify=trust.context(), limits=limits(import_module("httpx")), tls=self.tls or "auto"
+            verify=trust.context(),
+            http2=self.http2,
+            limits=limits(import_module("httpx")),
+            tls=self.tls or "auto",
         )
 
 
@@ -299,5 +305,6 @@ class Feed:
         return rest[:size]
 
 
-def make(variant: Variant) -> Client:
-    return globals()[variant.client](variant.library, variant.tls)  # type: ignore[no-any-return]
+def make(row: Row, variant: Variant) -> Client:
+    http2 = row.http2 and not variant.http1
+    return globals()[variant.client](variant.library, variant.tls, http2)  # type: ignore[no-any-return]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 ASYNC_DOORS = ("asyncio", "uvloop", "trio")
 ANYWHERE = (*ASYNC_DOORS, "sync")
@@ -27,6 +28,7 @@ class Variant:
     ceiling: bool = False  # answers without I/O: the most that anything at its place can reach
     ours: bool = False
     tls: str = ""  # who does our cryptography, where it is not left to the library; in rows over TLS only
+    http1: bool = False  # speaks HTTP/1.1 also in rows over HTTP/2, and runs in those only
 
 
 VARIANTS = (
@@ -42,6 +44,7 @@ VARIANTS = (
     Variant(
         "httpx + httpcore_hyper, tls=python", "httpx", "HttpxOurs", "httpcore_hyper", ANYWHERE, tls="python"
     ),
+    Variant("httpx + httpcore_hyper, HTTP/1.1", "httpx", "HttpxOurs", "httpcore_hyper", ANYWHERE, http1=True),
     Variant("httpx", "httpx", "Httpx", "httpx", ANYWHERE),
     Variant("httpx2", "httpx", "Httpx", "httpx2", ANYWHERE),
     Variant("httpx-aiohttp", "httpx", "HttpxAiohttp", "httpx_aiohttp", ASYNCIO),
@@ -55,6 +58,9 @@ BY_NAME = {variant.name: variant for variant in VARIANTS}
 
 # They take no `ssl.SSLContext`, so that they cannot be asked to trust what the others do.
 NO_CONTEXT = ("pyreqwest", "pycurl")
+
+# They speak HTTP/2.
+HTTP2 = ("httpcore_hyper", "httpcore", "httpcore2", "httpx", "httpx2")
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ class Row:
     # two cores most of the time is the machine's wake-ups, which are the same for every client.
     one_core: bool = False
     tls: bool = False
+    http2: bool = False  # over TLS as well
 
     @property
     def bulk(self) -> bool:
@@ -91,13 +98,16 @@ class Row:
             if variant.level == self.level
             and self.door in variant.doors
             and not (variant.ceiling and (self.tls or self.work != "get"))
-            and not (variant.tls and not self.tls)
+            and not (variant.tls and (self.http2 or not self.tls))
+            and not (variant.http1 and not self.http2)
+            and not (self.http2 and variant.library not in HTTP2)
             and not (variant.library in NO_CONTEXT and self.tls)
         ]
 
 
 def _rows() -> tuple[Row, ...]:
     rows = []
+    over_http2: dict[str, Any] = {"tls": True, "http2": True}
     levels = (("pool", "pool"), ("httpx", "under httpx"))
     for level, words in levels:
         for door, sizes in (("asyncio", (1, 64, 512)), ("uvloop", (1, 64)), ("trio", (1, 64))):
@@ -132,6 +142,15 @@ def _rows() -> tuple[Row, ...]:
         words = f"{size} threads" if door == "sync" else f"c={size}"
         name = f"new connections over TLS, under httpx, {door}, {words}"
         rows.append(Row(name, "httpx", door, "connect", size, tls=True))
+    for level, where, door, size in (
+        *(("pool", "pool", "asyncio", 64), ("httpx", "under httpx", "asyncio", 1)),
+        *(("httpx", "under httpx", "asyncio", 64), ("httpx", "under httpx", "sync", 1)),
+    ):
+        words = f"{size} threads" if door == "sync" else f"c={size}"
+        rows.append(Row(f"GET over HTTP/2, {where}, {door}, {words}", level, door, "get", size, **over_http2))
+    for door in ("asyncio", "sync"):
+        name = f"download 256 MB over HTTP/2, under httpx, {door}"
+        rows.append(Row(name, "httpx", door, "download", **over_http2))
     return tuple(rows)
 
 

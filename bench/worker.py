@@ -32,11 +32,14 @@ class Order:
 
     url: str
     tls_url: str
+    http2_url: str
     sink: str
     seconds: float
     warm_up: float
 
     def base(self, row: Row) -> str:
+        if row.http2:
+            return self.http2_url
         return self.tls_url if row.tls else self.url
 
 
@@ -121,7 +124,7 @@ async def async_round(row: Row, variant: Variant, order: Order) -> None:
     from . import async_clients
 
     meter = Meter()
-    async with async_clients.make(variant) as client:
+    async with async_clients.make(row, variant) as client:
         if row.bulk:
 
             async def chunks() -> Any:
@@ -169,7 +172,7 @@ def sync_round(row: Row, variant: Variant, order: Order) -> None:
 
     meter = Meter()
     stopped = threading.Event()
-    with sync_clients.make(variant) as client:
+    with sync_clients.make(row, variant) as client:
         if row.bulk:
             client.get(order.base(row) + "/small")
             chunks = (PAYLOAD[at : at + UPLOAD_CHUNK] for at in range(0, UPLOAD_BODY, UPLOAD_CHUNK))
