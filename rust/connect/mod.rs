@@ -2,7 +2,7 @@
 //!
 //! `resolve` turns a host into addresses, `race` tries them (happy eyeballs), `socket` opens one of them,
 //! `socket_stream` is what comes out, `layers` puts TLS over it, `view` is a look at it from outside, `lull` keeps
-//! it awake in a fast download.
+//! it awake where something is about to come.
 //! Here are the rules over all of it: what is tried how often, and for how long. Everything runs in the
 //! caller's own future: dropping it closes every socket at once.
 
@@ -27,6 +27,7 @@ use crate::error::{Cause, Error, Kind, Result};
 use crate::origin::Origin;
 use crate::tls::{self, Hello, TlsStream};
 pub use layers::Stream;
+pub use lull::patiently;
 use resolve::Resolver;
 pub use socket::{SocketOption, SocketOptionValue};
 use socket_stream::SocketStream;

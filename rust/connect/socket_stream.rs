@@ -108,6 +108,7 @@ impl SocketStream {
                 written => {
                     // Room again: from here on the peer's acknowledgements need not wake anybody.
                     self.writable = None;
+                    self.lull.wrote();
                     return Poll::Ready(written);
                 }
             }
@@ -173,7 +174,20 @@ impl AsyncRead for SocketStream {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
-            let mut guard = ready!(this.socket.poll_read_ready(cx))?;
+            let Poll::Ready(mut guard) = this.socket.poll_read_ready(cx)? else {
+                if !this.lull.awaits_answer() {
+                    return Poll::Pending;
+                }
+                // Whatever is found now, its edge is still to be told: the next poll finds nothing then, once.
+                let socket = &this.socket.get_ref().socket;
+                let room = buffer.remaining();
+                let found = this.lull.ask(|| match receive(socket, buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
+                    result => received(result),
+                });
+                this.lull.read(room - buffer.remaining());
+                return found.map_or(Poll::Pending, Poll::Ready);
+            };
             let room = buffer.remaining();
             let received = match receive(&guard.get_inner().socket, buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

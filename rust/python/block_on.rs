@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use pyo3::prelude::*;
 
 use super::call_out::{CallOut, import};
 use crate::cell::{ExchangeCell, Failure, Part, Want};
+use crate::connect::patiently;
 use crate::process::{ForkLocal, generation};
 use crate::runtime::CallerRuntime;
 use crate::timeouts::Watchdog;
@@ -30,7 +32,55 @@ pub(super) struct Callers {
 struct Own {
     /// Armed timers between two waits; see [`Watchdog`]. Declared first: they are the runtime's.
     ticks: Mutex<Vec<Watchdog>>,
+    crowd: Crowd,
     runtime: CallerRuntime,
+}
+
+/// Who waits on a runtime: many threads, or one alone, again and again.
+#[derive(Default)]
+struct Crowd {
+    waiting: AtomicUsize,
+    /// The thread that came last, and how often it did in a row. Both are hints: what is lost between two threads costs
+    /// one of them a look at the clock.
+    last: AtomicUsize,
+    streak: AtomicU32,
+}
+
+/// So often a thread comes alone before it is taken to be the only one.
+const ALONE: u32 = 16;
+
+impl Crowd {
+    /// One more waits, until what is returned is dropped.
+    fn enter(&self) -> Waits<'_> {
+        thread_local! {
+            /// Its address tells threads apart.
+            static HERE: u8 = const { 0 };
+        }
+        let here = HERE.with(|here| std::ptr::from_ref(here).addr());
+        let others = self.waiting.fetch_add(1, Ordering::Relaxed);
+        if others > 0 || self.last.swap(here, Ordering::Relaxed) != here {
+            self.streak.store(0, Ordering::Relaxed);
+        } else if self.streak.load(Ordering::Relaxed) < ALONE {
+            self.streak.fetch_add(1, Ordering::Relaxed);
+        }
+        Waits(self)
+    }
+}
+
+/// One waiting thread.
+struct Waits<'a>(&'a Crowd);
+
+impl Waits<'_> {
+    /// Whether nobody else waits, nor has for a while: only then the thread may keep a core busy in the hope of an answer.
+    fn is_alone(&self) -> bool {
+        self.0.streak.load(Ordering::Relaxed) >= ALONE
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Callers {
@@ -38,6 +88,7 @@ impl Callers {
         Ok(Self {
             own: ForkLocal::new(Own {
                 ticks: Mutex::new(Vec::new()),
+                crowd: Crowd::default(),
                 runtime: CallerRuntime::new()?,
             }),
         })
@@ -97,8 +148,17 @@ impl Callers {
     ) -> Option<T> {
         let Own {
             ticks: idle,
+            crowd,
             runtime,
         } = self.own();
+        let waits = crowd.enter();
+        let mut poll = |cx: &mut Context<'_>| {
+            if waits.is_alone() {
+                patiently(|| poll(cx))
+            } else {
+                poll(cx)
+            }
+        };
         let runtime = runtime.runtime();
         if !ticks {
             return Some(runtime.block_on(poll_fn(poll)));

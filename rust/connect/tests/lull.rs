@@ -1,6 +1,6 @@
 //! When a lull is spent asking, and when it is slept through.
 
-use super::super::lull::Lull;
+use super::super::lull::{Lull, patiently};
 
 const LARGE: usize = 256 * 1024;
 
@@ -53,4 +53,52 @@ fn one_answer_forgets_the_failures() {
     lull.read(LARGE);
     assert_eq!(lull.ask(|| Some(())), Some(()));
     assert!(asks(&mut lull, LARGE), "as if it were the first");
+}
+
+/// Whether the wait for an answer is spent asking, in vain.
+fn asks_for_answer(lull: &mut Lull) -> bool {
+    let mut asked = false;
+    lull.wrote();
+    let answer: Option<()> = lull.ask(|| {
+        asked = true;
+        None
+    });
+    assert_eq!(answer, None);
+    asked
+}
+
+#[test]
+fn for_an_answer_only_on_a_thread_that_waits_for_it() {
+    let mut lull = Lull::default();
+    assert!(!asks_for_answer(&mut lull));
+    assert!(patiently(|| asks_for_answer(&mut lull)));
+    assert!(!asks_for_answer(&mut lull));
+}
+
+#[test]
+fn for_an_answer_once_after_each_write() {
+    let mut lull = Lull::default();
+    patiently(|| {
+        lull.wrote();
+        assert_eq!(lull.ask(|| Some(())), Some(()));
+        assert_eq!(lull.ask(|| Some(())), None, "nothing was asked since");
+        lull.wrote();
+        lull.read(10);
+        assert_eq!(lull.ask(|| Some(())), None, "it has come");
+    });
+}
+
+#[test]
+fn asking_for_answers_in_vain_becomes_rare() {
+    let mut lull = Lull::default();
+    let asked: Vec<usize> = patiently(|| (0..20).filter(|_| asks_for_answer(&mut lull)).collect());
+    assert_eq!(asked, [0, 2, 5, 10, 19]);
+}
+
+#[test]
+fn patience_ends_with_what_was_run_patiently() {
+    let mut lull = Lull::default();
+    let panicked = std::panic::catch_unwind(|| patiently(|| panic!("inside")));
+    assert!(panicked.is_err());
+    assert!(!asks_for_answer(&mut lull));
 }
