@@ -917,6 +917,30 @@ def exit_look_ups_in_flight(place: Place) -> None:
 
 
 @program()
+def close_amid_look_ups(place: Place) -> None:
+    """L-13: closing a pool, or dropping it, waits for nobody, and the requests end at once."""
+    ended: list[str] = []
+
+    def request(pool: Any) -> None:
+        try:
+            pool.request("GET", SILENT)
+        except httpcore.ReadError as error:
+            ended.append(str(error))
+
+    for _ in range(3):
+        pool = httpcore_hyper.ConnectionPool()
+        ended.clear()
+        daemon(*[lambda pool=pool: request(pool)] * 8)
+        until(lambda pool=pool: "8 active" in repr(pool))
+        began = time.monotonic()
+        pool.close()
+        until(lambda: len(ended) == 8)
+        # The promise for what is closed is 100 ms; ten times that.
+        assert time.monotonic() - began < 1.0
+        get(pool, place())
+
+
+@program()
 def fork_all_look_ups_taken(place: Place) -> None:
     """The parent's look-ups never end, as many as one pool has; the child has its own."""
     pool = kept(httpcore_hyper.ConnectionPool())
