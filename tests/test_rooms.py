@@ -64,6 +64,15 @@ def test_pyo3_is_written_at_the_border_only() -> None:
     assert strangers == []
 
 
+def test_python_is_called_through_one_place() -> None:
+    """Code of Python's runs below `call_out` alone, where the interpreter's end is survived."""
+    # What these call is written in C, and keeps the GIL: `memoryview`, `dict.get`, `os.strerror`.
+    exempt = {"call_out.rs", "convert.rs", "exceptions.rs"}
+    for path in sorted((RUST / "python").glob("*.rs")):
+        if path.name not in exempt:
+            assert not re.findall(r"\.call_method\w*\(|\bpy\.import\(", path.read_text()), path
+
+
 def test_tasks_are_in_the_ledger() -> None:
     """Tasks and blocking work begin in `runtime`, which enters them; nowhere else."""
     for path in sources():

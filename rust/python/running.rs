@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-use super::call_out::CallOut;
+use super::call_out::{CallOut, import};
 use super::exceptions::Exceptions;
 use super::modules::{asyncio_waiting, trio_lowlevel, trio_waiting};
 use super::port::{Place, Shared, Wake};
@@ -141,7 +141,7 @@ fn library(py: Python<'_>) -> PyResult<Library<'_>> {
 fn is_trio(py: Python<'_>) -> PyResult<bool> {
     static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
     let modules = MODULES.get_or_try_init(py, || -> PyResult<Py<PyDict>> {
-        let modules = py.import("sys")?.getattr("modules")?;
+        let modules = import(py, intern!(py, "sys"))?.getattr("modules")?;
         Ok(modules.cast_into::<PyDict>()?.unbind())
     })?;
     let Some(sniffio) = modules.bind(py).get_item(intern!(py, "sniffio"))? else {

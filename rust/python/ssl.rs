@@ -177,7 +177,7 @@ impl tls::Session for Session {
             turn.outgoing.drain(..taken);
             if is_shaken && self.protocol.is_none() {
                 let object = self.session.bind(py).getattr(intern!(py, "ssl_object"))?;
-                let agreed = object.call_method0(intern!(py, "selected_alpn_protocol"))?;
+                let agreed = object.call_out0(intern!(py, "selected_alpn_protocol"))?;
                 let agreed: Option<String> = agreed.extract()?;
                 self.protocol = Some(agreed.map(String::into_bytes));
             }
