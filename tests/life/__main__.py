@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import functools
 import platform
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -50,6 +51,11 @@ def main() -> int:
             longest = max(longest, late)
     row = "".join(f"{total[kind]:>7}" for kind in KINDS)
     print(f"{'all':28}{arguments.runs * len(names):>6}{row}{longest:>12.3f} s")
+    if not arguments.names:
+        environment = lab.environment_of_programs()
+        subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("latency.py"))], env=environment, check=True
+        )
     print(f"{time.monotonic() - began:.0f} s")
     return 1 if total else 0
 

@@ -108,12 +108,17 @@ def silent_resolver() -> str:
     return str(built)
 
 
+def environment_of_programs() -> dict[str, str]:
+    """This tree's package, whatever else is installed, and the resolver."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path, "LD_PRELOAD": silent_resolver()}
+
+
 def run(name: str, at: Place, *options: str, **environment: str) -> Outcome:
     """Run a program, with options of the interpreter's and variables of the environment."""
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
         [sys.executable, *options, str(HERE / "programs.py"), name, *at],
-        env={**os.environ, "PYTHONPATH": path, "LD_PRELOAD": silent_resolver(), **environment},
+        env={**environment_of_programs(), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
