@@ -87,13 +87,13 @@ def ledger() -> dict[str, int]:
     """
 
 def before_fork() -> None:
-    """Waits for the engine's own threads to leave Python, and keeps them outside. For `os.register_at_fork`."""
+    """Keeps the engine's own threads out of OpenSSL and the resolver. For `os.register_at_fork`."""
 
 def after_fork_in_parent() -> None:
-    """Lets the engine's own threads into Python again. For `os.register_at_fork`."""
+    """Lets them in again. For `os.register_at_fork`."""
 
 def after_fork_in_child() -> None:
-    """The same, and fails what the forking thread's loop waits for. For `os.register_at_fork`."""
+    """Fails what the forking thread's loop waits for. For `os.register_at_fork`."""
 
 class Moved(Exception):
     """The pool no longer serves a request and has sent nothing of it. Never leaves the pool."""

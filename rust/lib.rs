@@ -11,7 +11,7 @@
 //! tls/         a TLS session over a connected stream
 //! connection/  HTTP/1.1 over a connected stream
 //! views        the sockets of a pool's connections, for those who look at them from outside
-//! request  origin  error  heap  ledger  panics  process  timeouts  runtime      the plain values and clocks they share
+//! request  origin  error  heap  ledger  panics  process  timeouts  runtime  visits      the plain values and clocks they share
 //! ```
 //!
 //! Everything outside `python/` compiles and is tested without an interpreter:
@@ -49,3 +49,5 @@ pub mod timeouts;
 pub mod tls;
 #[cfg(not(loom))]
 pub mod views;
+#[cfg(not(loom))]
+pub mod visits;

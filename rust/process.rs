@@ -16,7 +16,8 @@ pub fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Arranges that a forked child counts one generation more, and begins with an empty ledger. Idempotent.
+/// Arranges that a forked child counts one generation more, and begins with an empty ledger and without
+/// visits. Idempotent.
 #[cfg(unix)]
 #[allow(unsafe_code)] // pthread_atfork has no safe binding
 pub fn watch_forks() {
@@ -26,6 +27,7 @@ pub fn watch_forks() {
     extern "C" fn in_child() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
         crate::ledger::clear();
+        crate::visits::clear();
     }
 
     static WATCH: Once = Once::new();

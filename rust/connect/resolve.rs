@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::{Error, Kind, Result};
 use crate::runtime::spawn_blocking;
+use crate::visits::{Library, Visit};
 
 /// Look-ups at one time for one pool: as many as the runtime has threads for blocking work, less some for
 /// others.
@@ -128,6 +129,7 @@ fn ask_system(host: &str, port: u16) -> Answer {
         socktype: SockType::Stream.into(),
         ..AddrInfoHints::default()
     };
+    let _visit = Visit::begin(Library::Resolver);
     let found = getaddrinfo(Some(host), None, Some(hints)).map_err(|error| {
         let code = error.error_num();
         // The crate says "failed to lookup address information: ..." before the system's own words.

@@ -7,8 +7,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::{running, visits};
+use super::running;
 use crate::ledger::{ITEMS, held};
+use crate::visits;
 
 /// The first interpreter that loads the module keeps it for itself: classes and caches of the native half are the
 /// whole process's, and an interpreter must not see objects of another.
@@ -45,21 +46,21 @@ pub(super) fn ledger(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(counts)
 }
 
-/// Waits for the engine's own threads to leave Python, and keeps them outside.
+/// Waits for the engine's own threads to leave OpenSSL and the resolver, and keeps them outside. Detached
+/// meanwhile: some need the GIL to leave.
 #[pyfunction]
 pub(super) fn before_fork(py: Python<'_>) {
-    visits::before_fork(py);
+    py.detach(visits::before_fork);
 }
 
-/// Lets the engine's own threads into Python again.
+/// Lets the engine's own threads go where they want again.
 #[pyfunction]
 pub(super) fn after_fork_in_parent() {
-    visits::after_fork_in_parent();
+    visits::after_fork();
 }
 
-/// The same in the child, where it also fails what the forking thread's loop waits for.
+/// Fails what the forking thread's loop waits for.
 #[pyfunction]
 pub(super) fn after_fork_in_child(py: Python<'_>) -> PyResult<()> {
-    visits::after_fork_in_child();
     running::leave_behind(py)
 }

@@ -20,7 +20,6 @@ mod port;
 mod ready;
 mod running;
 mod ssl;
-mod visits;
 
 use pyo3::prelude::*;
 

@@ -14,8 +14,8 @@ use pyo3::types::PyBytes;
 use super::call_out::{CallOut, import};
 #[cfg(feature = "rustls")]
 use super::modules;
-use super::visits::Visit;
 use crate::tls::{self, Complaint, Failure, Hello, Secured, Turn};
+use crate::visits::{Library, Visit};
 
 /// The `Sessions` of `_ssl.py`: what one pool opens its sessions with.
 #[derive(Debug)]
@@ -203,7 +203,7 @@ impl tls::Session for Session {
 
 /// Calls into the interpreter, unless it is ending.
 fn attached<T>(call: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T, Failure> {
-    let _visit = Visit::begin();
+    let _visit = Visit::begin(Library::OpenSsl);
     Python::try_attach(|py| call(py).map_err(|error| failure(py, error)))
         .unwrap_or_else(|| Err(Failure::new("the interpreter is ending")))
 }
