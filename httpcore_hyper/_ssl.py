@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 from ._flavour import Flavour
 
-__all__ = ["Policy", "RustlsObject", "Session", "Sessions", "acts_on_sockets", "checked"]
+__all__ = ["Policy", "RustlsObject", "Session", "Sessions", "acts_on_sockets", "alerted", "checked", "named"]
 
 Policy: TypeAlias = Literal["auto", "python", "rustls"]
 
@@ -239,6 +239,28 @@ def attributes(context: ssl.SSLContext) -> bytes:
             context.security_level,
         )
     ).encode()
+
+
+def alerted(code: int) -> ssl.SSLError:
+    """What `ssl` says of a fatal alert that a server has sent: it is told of one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    incoming = ssl.MemoryBIO()
+    session = context.wrap_bio(incoming, ssl.MemoryBIO(), server_hostname="localhost")
+    # A record of it (RFC 8446 sections 5.1 and 6).
+    incoming.write(bytes((21, 3, 3, 0, 2, 2, code)))
+    try:
+        session.do_handshake()
+    except ssl.SSLError as error:
+        # Its traceback would lead here.
+        return error.with_traceback(None)
+    return ssl.SSLError(ssl.SSL_ERROR_SSL, f"[SSL] the server sent alert {code}")
+
+
+def named(reason: str) -> ssl.SSLError:
+    """An error of `ssl`'s by its name, as `ssl` makes them."""
+    error = ssl.SSLError(ssl.SSL_ERROR_SSL, f"[SSL: {reason}] {reason.lower().replace('_', ' ')}")
+    error.library, error.reason = "SSL", reason
+    return error
 
 
 class RustlsObject:

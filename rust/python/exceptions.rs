@@ -23,9 +23,6 @@ pyo3::create_exception!(
     "The pool no longer serves this request and has sent nothing of it. Never leaves the pool."
 );
 
-/// The number that OpenSSL has for what went wrong in TLS itself.
-const SSL_ERROR_SSL: i32 = 1;
-
 /// The exception classes of one flavour (httpcore or a fork of it).
 #[derive(Debug)]
 pub(super) struct Exceptions {
@@ -93,17 +90,14 @@ impl Exceptions {
         Ok(match error.cause() {
             Cause::Io(error) => match tls::Failure::inside(error) {
                 None => Some(os_error(py, error)?.unbind()),
-                Some(failure) => match ssl::exception(py, failure) {
-                    None => {
-                        let class = import(py, intern!(py, "ssl"))?.getattr("SSLError")?;
-                        Some(class.call1((SSL_ERROR_SSL, failure.to_string()))?.unbind())
+                Some(failure) => {
+                    let raised = ssl::exception(py, failure)?;
+                    if !raised.is_instance_of::<PyOSError>(py) {
+                        // Not of the network: a name that no certificate can have. httpcore lets it through.
+                        return Err(raised);
                     }
-                    Some(raised) if raised.is_instance_of::<PyOSError>(py) => {
-                        Some(raised.into_value(py).into_any())
-                    }
-                    // Not of the network: a name that no certificate can have. httpcore lets it through.
-                    Some(raised) => return Err(raised),
-                },
+                    Some(raised.into_value(py).into_any())
+                }
             },
             Cause::Resolve { code, message } => {
                 let gaierror = import(py, intern!(py, "socket"))?.getattr("gaierror")?;

@@ -25,7 +25,6 @@ pub(super) fn trio_lowlevel(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 }
 
 /// TLS by Python's `ssl`.
-#[cfg(feature = "rustls")]
 pub(super) fn ssl(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     module(py, &MODULE, "httpcore_hyper._ssl")

@@ -12,10 +12,12 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use super::call_out::{CallOut, import};
-#[cfg(feature = "rustls")]
 use super::modules;
-use crate::tls::{self, Complaint, Failure, Hello, Secured, Turn};
+use crate::tls::{self, Complaint, Failure, Hello, Reason, Secured, Turn};
 use crate::visits::{Library, Visit};
+
+/// The number that OpenSSL has for what went wrong in TLS itself.
+const SSL_ERROR_SSL: i32 = 1;
 
 /// The `Sessions` of `_ssl.py`: what one pool opens its sessions with.
 #[derive(Debug)]
@@ -226,8 +228,22 @@ fn complaint(py: Python<'_>, error: &PyErr) -> PyResult<Complaint> {
     })
 }
 
-/// The exception that a failure was made of.
-pub(super) fn exception(py: Python<'_>, failure: &Failure) -> Option<PyErr> {
-    let error = failure.cause()?.downcast_ref::<PyErr>()?;
-    Some(error.clone_ref(py))
+/// The exception that a failure was made of; else one of `ssl`'s, in OpenSSL's words where it has some.
+pub(super) fn exception(py: Python<'_>, failure: &Failure) -> PyResult<PyErr> {
+    if let Some(error) = failure
+        .cause()
+        .and_then(|cause| cause.downcast_ref::<PyErr>())
+    {
+        return Ok(error.clone_ref(py));
+    }
+    let ssl = modules::ssl(py)?;
+    let error = match failure.reason() {
+        Some(Reason::Alert(code)) => ssl.call_out(intern!(py, "alerted"), (code,))?,
+        Some(Reason::Named(name)) => ssl.call_out(intern!(py, "named"), (name,))?,
+        None => {
+            let class = import(py, intern!(py, "ssl"))?.getattr(intern!(py, "SSLError"))?;
+            class.call1((SSL_ERROR_SSL, failure.to_string()))?
+        }
+    };
+    Ok(PyErr::from_value(error))
 }

@@ -140,8 +140,18 @@ pub struct Turn {
 pub struct Failure {
     text: String,
     cause: Option<Secured>,
+    reason: Option<Reason>,
     complaint: Complaint,
     unproven: bool,
+}
+
+/// What OpenSSL would say of a failure that it had no part in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The peer has sent this alert.
+    Alert(u8),
+    /// It has a name of its own for it.
+    Named(&'static str),
 }
 
 /// What a session complains of.
@@ -161,6 +171,7 @@ impl Failure {
         Self {
             text: text.into(),
             cause: None,
+            reason: None,
             complaint: Complaint::Other,
             unproven: false,
         }
@@ -171,6 +182,14 @@ impl Failure {
         Self {
             cause: Some(cause),
             complaint,
+            ..Self::new(text)
+        }
+    }
+
+    /// A failure that OpenSSL has words of its own for.
+    pub fn with_reason(text: impl Into<String>, reason: Reason) -> Self {
+        Self {
+            reason: Some(reason),
             ..Self::new(text)
         }
     }
@@ -196,6 +215,11 @@ impl Failure {
     /// The failure inside an error of a [`TlsStream`], if that is what it is.
     pub fn inside(error: &std::io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
+    }
+
+    /// What OpenSSL would say of it.
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason
     }
 
     /// What its maker put in.

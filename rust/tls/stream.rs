@@ -152,7 +152,8 @@ impl<S: NetworkStream> TlsStream<S> {
             let shaken = turn.is_shaken;
             this.came_back(turn);
             let flushed = poll_fn(|cx| this.poll_sealed_out(cx)).await;
-            if let Some(failure) = this.failure.take() {
+            // What fails behind the handshake is the reader's to find.
+            if let Some(failure) = this.failure.take_if(|_| !shaken) {
                 // Whether the alert got through is of no interest.
                 return Err(failure.into());
             }

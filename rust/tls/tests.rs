@@ -210,6 +210,17 @@ async fn a_refusal_is_told_to_the_peer_and_to_the_caller() {
 }
 
 #[tokio::test]
+async fn what_fails_right_behind_the_handshake_is_the_readers_to_find() {
+    let (ours, mut theirs) = tokio::io::duplex(64);
+    let sent = [HELLO, &[!FORGED]].concat();
+    theirs.write_all(&sent).await.expect("there is room");
+    let shaken = shake(Toy::default(), ours).await;
+    let mut stream = shaken.expect("hands were shaken");
+    let error = stream.read(&mut [0; 1]).await.expect_err("it is over");
+    assert_eq!(error.to_string(), "forged");
+}
+
+#[tokio::test]
 async fn an_end_within_the_handshake_is_the_sessions_to_judge() {
     let (ours, theirs) = tokio::io::duplex(64);
     drop(theirs);

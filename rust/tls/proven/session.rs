@@ -8,12 +8,12 @@ use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::version::TLS13;
-use rustls::{AlertDescription, ClientConfig, ClientConnection, PeerMisbehaved};
+use rustls::{AlertDescription, ClientConfig, ClientConnection, InvalidMessage, PeerMisbehaved};
 
 use super::questions::Questions;
 use super::verifier::{Asked, State, Verifier};
 use crate::tls::client_hello::Offer;
-use crate::tls::{Failure, Secured, Session, Turn};
+use crate::tls::{Failure, Reason, Secured, Session, Turn};
 
 /// A close_notify alert, with its record's header (RFC 8446 sections 5.1 and 6.1).
 const GOODBYE: [u8; 7] = [21, 3, 3, 0, 2, 1, 0];
@@ -235,7 +235,7 @@ impl Session for Proven {
                 self.know();
             }
         } else if let Err(error) = taken {
-            turn.failure = Some(Failure::new(told(&error)));
+            turn.failure = Some(told(&error));
         }
         turn.is_shaken = is_shaken;
         turn.is_closed |= turn.ended;
@@ -289,14 +289,27 @@ fn asks_for_more(error: &rustls::Error) -> bool {
     }
 }
 
-/// OpenSSL's words for what ends a session, where it has some; tools look for them.
-fn told(error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::DecryptError => {
-            "[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC] decryption failed or bad record mac"
-                .to_owned()
+/// What ends a session after its handshake. Where OpenSSL has words of its own for it, tools look for those.
+fn told(error: &rustls::Error) -> Failure {
+    let reason = match error {
+        rustls::Error::AlertReceived(alert) => Reason::Alert(u8::from(*alert)),
+        rustls::Error::DecryptError => Reason::Named("DECRYPTION_FAILED_OR_BAD_RECORD_MAC"),
+        rustls::Error::PeerSentOversizedRecord => Reason::Named("DATA_LENGTH_TOO_LONG"),
+        rustls::Error::InappropriateMessage { .. }
+        | rustls::Error::InappropriateHandshakeMessage { .. }
+        | rustls::Error::InvalidMessage(InvalidMessage::UnexpectedMessage(_)) => {
+            Reason::Named("UNEXPECTED_MESSAGE")
         }
-        rustls::Error::AlertReceived(alert) => format!("[SSL] the server sent an alert: {alert:?}"),
-        error => format!("[SSL] {error}"),
-    }
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            Reason::Named("BAD_RECORD_TYPE")
+        }
+        rustls::Error::InvalidMessage(InvalidMessage::MessageTooLarge) => {
+            Reason::Named("ENCRYPTED_LENGTH_TOO_LONG")
+        }
+        rustls::Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion) => {
+            Reason::Named("WRONG_VERSION_NUMBER")
+        }
+        error => return Failure::new(format!("[SSL] {error}")),
+    };
+    Failure::with_reason(error.to_string(), reason)
 }
