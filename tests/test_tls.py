@@ -12,6 +12,7 @@ import httpcore
 import pytest
 from certificates import client_context, server_context, stranger_context
 from doors import ALL_DOORS, Door, through
+from nested_tls import NestedTLS
 from pools import settle
 from servers import RAW, RECEIVE, RST, START_TLS, Connection, Server, call, send
 
@@ -25,8 +26,12 @@ each_door = pytest.mark.parametrize("door_name", ALL_DOORS)
 
 def echo(connection: Connection) -> None:
     """Sends everything back, until the peer ends."""
-    while data := connection.sock.recv(65536):
-        connection.sock.sendall(data)
+    echo_of(connection.sock)
+
+
+def echo_of(stream: Any) -> None:
+    while data := stream.recv(65536):
+        stream.sendall(data)
 
 
 ECHO = call(echo)
@@ -96,6 +101,59 @@ def test_tls_is_put_over_a_stream(door_name: str, engine: str) -> None:
                 assert stream.get_extra_info("ssl_object").version() == "TLSv1.3"
                 await settle(stream.write(b"ping"))
                 assert await read_all(stream, 4) == b"ping"
+            await pool.close()
+
+    through(door_name, engine, scenario)
+
+
+def tunnel(connection: Connection) -> None:
+    """What a proxy with TLS of its own leads to: a session within the session, and an echo in it."""
+    echo_of(NestedTLS(server_context("inner"), connection.sock))
+
+
+@each_door
+@pytest.mark.parametrize("tls", ["auto", "python"])
+def test_tls_within_tls(door_name: str, engine: str, tls: str) -> None:
+    """Each layer has a context, a name and protocols of its own; bodies larger than any record pass both."""
+
+    async def scenario(door: Door) -> None:
+        door.tls = tls
+        script = [RECEIVE, send(SWITCH), call(tunnel)]
+        with Server([script], tls=server_context("http/1.1")) as server:
+            pool = door.pool(ssl_context=client_context())
+            async with await pool.open("GET", server.url(host="localhost"), headers=UPGRADE) as response:
+                outer = response.extensions["network_stream"]
+                assert outer.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
+                context = client_context()
+                context.set_alpn_protocols(["inner"])
+                inner = await settle(outer.start_tls(context, server_hostname="example.com", timeout=5.0))
+                session = inner.get_extra_info("ssl_object")
+                assert session.server_hostname == "example.com"
+                assert session.version() == "TLSv1.3"
+                assert inner.get_extra_info("server_addr") == ("127.0.0.1", server.port)
+                data = bytes(range(256)) * 2000
+                for _ in range(3):
+                    await settle(inner.write(data))
+                    assert await read_all(inner, len(data)) == data
+            await pool.close()
+
+    through(door_name, engine, scenario)
+
+
+@each_door
+def test_tls_within_tls_is_refused_by_its_own_context(door_name: str, engine: str) -> None:
+    """What the outer one trusts does not help."""
+
+    async def scenario(door: Door) -> None:
+        script = [RECEIVE, send(SWITCH), call(tunnel)]
+        with Server([script], tls=server_context()) as server:
+            pool = door.pool(ssl_context=client_context())
+            async with await pool.open("GET", server.url(host="localhost"), headers=UPGRADE) as response:
+                stream = response.extensions["network_stream"]
+                with pytest.raises(httpcore.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+                    await settle(stream.start_tls(stranger_context(), server_hostname="example.com"))
+                with pytest.raises((httpcore.WriteError, OSError)):
+                    await settle(stream.write(b"ping"))
             await pool.close()
 
     through(door_name, engine, scenario)
