@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime
 import functools
 import ssl
+from typing import Any
 
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 NAMES = ("example.com", "other.com", "a.com", "localhost", "127.0.0.1")
 
@@ -81,3 +83,12 @@ def client_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _authority().configure_trust(context)
     return context
+
+
+def by_hand(leaf: trustme.LeafCert | None = None) -> dict[str, Any]:
+    """The chain and the key of a certificate, `NAMES`' own or another, for servers written out by hand."""
+    leaf = leaf or _certificate()
+    return {
+        "chain": tuple(ssl.PEM_cert_to_DER_cert(pem.bytes().decode()) for pem in leaf.cert_chain_pems),
+        "key": serialization.load_pem_private_key(leaf.private_key_pem.bytes(), None),
+    }

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import certificate_cases
+import certificates
 import pytest
 import trustme
 from certificates_made import DIGITAL_SIGNATURE, KEY_ENCIPHERMENT
@@ -47,16 +48,8 @@ INTERNAL_ERROR, CERTIFICATE_REQUIRED = 80, 116
 Scene = Callable[[Any], None]
 
 
-def identity(**more: Any) -> dict[str, Any]:
-    leaf = AUTHORITY.issue_cert("localhost", **more)
-    return {
-        "chain": tuple(ssl.PEM_cert_to_DER_cert(pem.bytes().decode()) for pem in leaf.cert_chain_pems),
-        "key": serialization.load_pem_private_key(leaf.private_key_pem.bytes(), None),
-    }
-
-
-ECDSA = identity()
-RSA = identity(key_type=trustme.KeyType.RSA)
+ECDSA = certificates.by_hand(AUTHORITY.issue_cert("localhost"))
+RSA = certificates.by_hand(AUTHORITY.issue_cert("localhost", key_type=trustme.KeyType.RSA))
 NEW, FORMER = Server13(**ECDSA), Server12(**ECDSA)
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import pathlib
 import socket
 import ssl
+import tempfile
+import threading
 import time
 import warnings
 
+import client_hello
 import pytest
+from certificate_cases import CASES
 from certificates import (
+    by_hand,
     careless_context,
     client_context,
     deep_context,
@@ -39,6 +45,7 @@ from matrix import (
     attempt,
     check,
     check_after,
+    check_closed,
     check_next,
     fails,
     run_case,
@@ -61,6 +68,10 @@ from servers import (
     drip,
     send,
 )
+from test_certificate_cases import client_context as context_of
+from test_certificate_cases import server_context as showing
+from tls_by_hand import ANSWER, EARLY_DATA, Server12, Server13, extension, play, ticket, update_keys
+from tls_records import HANDSHAKE
 from verdicts import judge, parametrize
 
 SHORT = {"connect": 0.3}
@@ -81,6 +92,25 @@ FORGED = b"\x17\x03\x03\x00\x40" + bytes(64)
 # What a server may say that wants anything but TLS 1.3.
 ASK_FOR_MORE = (40, 47, 70, 71, 109, 110)
 
+# Certificates whose constraints or names are bent, so that a careless reader would accept them.
+ABUSES = (
+    "nc-dns-violate",
+    "nc-dns-excluded",
+    "nc-dns-excluded-other-san",
+    "nc-root-violate",
+    "nc-uri-permit",
+    "nc-cn-only-violate",
+    "name-wild-partial-prefix",
+    "name-wild-two-labels",
+    "name-wild-tld",
+    "name-wild-middle",
+    "name-wild-underscore",
+    "name-uri-san-only",
+    "name-nul-in-san",
+)
+# More messages than a session should have in all its life.
+STORM = 10_000 if FULL_SIZE else 1_000
+
 
 def fatal(code: int) -> bytes:
     return b"\x15\x03\x03\x00\x02\x02" + bytes([code])
@@ -100,6 +130,11 @@ def secure(expect: Expect, script: Script, after: str = P0, label: str = "", **m
 def below(expect: Expect, *script: object, label: str = "", **more) -> Case:
     """A case whose server has heard the ClientHello, and goes on below TLS."""
     return secure(expect, [RAW, HEAR, *script], label=label, **more)
+
+
+def below_by_hand(expect: Expect, server: Server12 | Server13, label: str) -> Case:
+    """A case with a server that is written out by hand."""
+    return secure(expect, [RAW, play(server), STALL], label=label, twice=True)
 
 
 def versioned(version: ssl.TLSVersion) -> ssl.SSLContext:
@@ -251,6 +286,111 @@ async def abandoned_while_writing(door: Door) -> None:
         await check_after(door, pool, server, P0)
 
 
+async def abused_names(door: Door) -> None:
+    """Constraints hold for what certificates say and for what they leave out."""
+    for name in ABUSES:
+        case = next(case for case in CASES if case.name == name)
+        with tempfile.TemporaryDirectory() as folder:
+            place = pathlib.Path(folder)
+            context = context_of(case, ssl.VERIFY_DEFAULT, place)
+            await run_case(
+                door,
+                secure(
+                    fails(CE),
+                    [SERVE],
+                    VAIN,
+                    name,
+                    tls=showing(case.chain, case.key, place),
+                    pool={"ssl_context": context},
+                    extensions={"sni_hostname": case.host},
+                ),
+            )
+
+
+async def tickets_are_not_shown(door: Door) -> None:
+    """Sessions end with their connection: neither their server nor another is asked to go on with one."""
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        reused: list[bool] = []
+
+        class Session(ssl.SSLSocket):
+            def do_handshake(self, block: bool = False, reused: list[bool] = reused) -> None:
+                super().do_handshake(block)
+                reused.append(bool(self.session_reused))
+
+        context = versioned(version)
+        context.sslsocket_class = Session
+        hear = [[RAW, HEAR, RST]]
+        mine = client_context()
+        with (
+            Server(tls=context) as first,
+            Server(tls=context) as second,
+            Server(hear, tls=context) as listening,
+        ):
+            pool = door.pool(ssl_context=mine)
+            for server in (first, first, second):
+                outcome = await attempt(
+                    door, pool.request("GET", server.url(host="localhost"), headers={"Connection": "close"})
+                )
+                check("verdict", outcome.error is None, f"{outcome.error!r}")
+            await attempt(door, pool.request("GET", listening.url(host="localhost")))
+            offered = client_hello.parse(listening.connections[0].raw)
+        check("wire", len(reused) >= 3 and not any(reused), f"resumed: {reused}")
+        # pre_shared_key and early_data (RFC 8446 section 4.2).
+        check("wire", not offered.extensions & {41, 42}, f"offered: {offered.extensions}")
+
+
+async def storm_while_idle(door: Door) -> None:
+    """Messages that nobody asked for end a connection at the most, never the request that comes next."""
+    for label, storm in (
+        ("tickets", lambda wire: wire.send(HANDSHAKE, ticket())),
+        ("keys", lambda wire: update_keys(wire, asking=False)),
+        ("keys of ours as well", lambda wire: update_keys(wire, asking=True)),
+    ):
+        begun = threading.Event()
+
+        def play_storm(wire, storm=storm, begun=begun) -> None:
+            wire.receive_request()
+            wire.answer(ANSWER)
+            for _ in range(STORM):
+                storm(wire)
+                begun.set()
+
+        script = [RAW, play(Server13(**by_hand()), play_storm, answers=0), STALL]
+        with Server([script], tls=server_context()) as server:
+            pool = door.pool(ssl_context=client_context())
+            outcome = await attempt(door, pool.request("GET", server.url()))
+            check("verdict", outcome.error is None, f"{label}: {outcome.error!r}")
+            check("peer", await door.until(begun.is_set), f"{label}: the storm did not begin")
+            await check_next(door, pool, server)
+            await pool.close()
+
+
+async def renegotiation(door: Door) -> None:
+    """Hands are shaken again where the server wants it, before its response or within."""
+
+    def before(wire) -> None:
+        wire.ask_to_renegotiate()
+        wire.shake_hands()
+        wire.receive_request()
+        wire.answer(ANSWER)
+
+    def within(wire) -> None:
+        wire.receive_request()
+        wire.answer(ANSWER[:-1])
+        wire.ask_to_renegotiate()
+        wire.shake_hands()
+        wire.answer(ANSWER[-1:])
+
+    for scene in (before, within):
+        script = [RAW, play(Server12(**by_hand()), scene, answers=0), STALL]
+        with Server([script, script], tls=server_context()) as server:
+            pool = door.pool(ssl_context=client_context())
+            outcome = await attempt(door, pool.request("GET", server.url()))
+            check("verdict", outcome.error is None, f"{scene.__name__}: {outcome.error!r}")
+            check("verdict", outcome.value.body == b"ok", f"{outcome.value.body!r}")
+            await check_closed(door, pool, server)
+
+
 async def stalled_handshake(door: Door) -> None:
     """The time to connect holds for the whole handshake, however busy the server looks."""
     for label, script in (
@@ -332,6 +472,7 @@ ROWS = [
     Row(
         "T-19", "a chain of many authorities", (secure(Answer(body=b"ok"), [SERVE], P1, tls=deep_context(8)),)
     ),
+    Row("T-20", "constraints and names that are abused", scenario=abused_names),
     Row(
         "T-21",
         "whatever the server makes of ALPN",
@@ -343,6 +484,7 @@ ROWS = [
     ),
     Row("T-22", "pools with different trust share nothing", scenario=pools_apart),
     Row("T-23", "a context that is changed between two connections", scenario=changed_context),
+    Row("T-24", "tickets", scenario=tickets_are_not_shown),
     Row("T-25", "an end without a word while we write", scenario=abandoned_while_writing),
     Row(
         "T-27",
@@ -387,6 +529,17 @@ ROWS = [
         "T-35",
         "the server resets after the request",
         (secure(Either((fails(RE), fails(RPE))), [RECEIVE, RST]),),
+    ),
+    Row("T-36", "a storm of messages while idle", scenario=storm_while_idle),
+    Row(
+        "T-37",
+        "renegotiation, compression, and an answer to early data that nobody sent",
+        (
+            below_by_hand(fails(CE), Server13(**by_hand(), compression=1), "compression"),
+            below_by_hand(fails(CE), Server12(**by_hand(), compression=1), "compression, TLS 1.2"),
+            below_by_hand(fails(CE), Server13(**by_hand(), more=extension(EARLY_DATA, b"")), "early data"),
+        ),
+        scenario=renegotiation,
     ),
     Row("T-38", "whom the server is asked for", scenario=asked_for_names),
     Row("T-39", "the server resets in the middle of its flight", scenario=cut_flight),
