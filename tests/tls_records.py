@@ -150,7 +150,7 @@ class Wire:
         # What the client has sent in the clear and nobody has taken.
         self._said = b""
         # The last request's.
-        self.body = b""
+        self.head = self.body = b""
         # How often the client has changed its keys.
         self.updates = 0
 
@@ -208,6 +208,7 @@ class Wire:
             if kind == HANDSHAKE and data[0] == KEY_UPDATE and isinstance(self.reading, Keys13):
                 self.reading = self.reading.following()
                 self.updates += 1
+        self.head = self._said[:end]
         self.body, self._said = self._said[end : end + size], self._said[end + size :]
 
     def answer(self, data: bytes) -> None:
