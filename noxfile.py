@@ -27,8 +27,14 @@ TESTS = [
     "truststore",
     "anyio",
     "uvloop",
+    "gevent",
     "tomli; python_version < '3.11'",
 ]
+# The versions that are supported, as far as they are installed; pyenv's are found as well.
+os.environ["PATH"] = os.pathsep.join(
+    [os.environ["PATH"], *map(str, sorted(Path.home().glob(".pyenv/versions/3.*/bin")))]
+)
+PYTHONS = [version for version in ("3.10", "3.11", "3.12", "3.13") if shutil.which(f"python{version}")]
 LINT = ["ruff", "mypy", "httpx", "trio", "trio-typing", "typing_extensions", "nox"]
 
 
@@ -91,6 +97,16 @@ def life(session: nox.Session) -> None:
     install(session, "httpx", "trio")
     session.install(*TESTS)
     session.run("python", "tests/life", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def tls(session: nox.Session) -> None:
+    """All that is about TLS, at full size, on each Python there is."""
+    install(session, "httpx", "trio")
+    session.install(*TESTS)
+    rooms = ("test_tls*.py", "test_certificate*.py", "faults/test_faults_tls.py")
+    files = sorted(str(file) for room in rooms for file in ROOT.joinpath("tests").glob(room))
+    session.run("pytest", *files, *session.posargs, env={"HTTPCORE_HYPER_TESTS": "full"})
 
 
 @nox.session

@@ -284,6 +284,12 @@ def certificate(link: Link, links: Mapping[str, Link]) -> bytes:
     return _signed(_key(issuer), body, algorithm, link.digest, pss=link.pss, is_damaged=link.is_damaged)
 
 
+def signed_by(issuer: Link, body: bytes) -> bytes:
+    """Whatever the body is, with the issuer's signature under it."""
+    algorithm = _algorithm(_key(issuer), issuer.digest, False)
+    return _signed(_key(issuer), body, algorithm, issuer.digest, pss=False, is_damaged=False)
+
+
 def revocations(issuer: Link, revoked: tuple[Link, ...], *, is_expired: bool = False) -> bytes:
     """The issuer's list of revoked certificates."""
     algorithm = _algorithm(_key(issuer), "sha256", False)

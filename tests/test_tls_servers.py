@@ -14,10 +14,11 @@ from pathlib import Path
 import certificate_cases
 import pytest
 import trustme
+from openssl_server import OpenSSLServer
 from servers import Server
+from test_certificate_cases import ACCEPTED, verdicts
 from test_certificate_cases import server_context as showing
-from test_certificate_cases import verdicts
-from test_tls_gate import backend, compare, pools
+from test_tls_gate import backend, compare, pools, verdict
 
 import httpcore_hyper
 
@@ -108,6 +109,62 @@ def test_kinds_of_servers(certificate: trustme.LeafCert, configure: Configure, s
         if served is not None and said.startswith("accepted"):
             assert backend(made["auto"][1], url) == served
         assert said.startswith("accepted") or served != "rustls", said
+
+
+@pytest.mark.parametrize(
+    ("certificate", "options", "served"),
+    [
+        pytest.param(RSA, "-tls1_2 -cipher DHE-RSA-AES128-GCM-SHA256", "python", id="DHE"),
+        pytest.param(ECDSA, "-groups ffdhe2048", None, id="ffdhe2048"),
+        pytest.param(ECDSA, "-groups P-521:X25519", "rustls", id="P-521 before X25519"),
+        pytest.param(RSA, "-tls1_2 -sigalgs RSA+SHA256", "python", id="PKCS #1"),
+        pytest.param(RSA, "-tls1_2 -sigalgs RSA+SHA1 -cipher DEFAULT@SECLEVEL=0", None, id="SHA-1"),
+        pytest.param(RSA, "-sigalgs RSA-PSS+SHA512", "rustls", id="PSS with SHA-512"),
+        pytest.param(ECDSA, "-ciphersuites TLS_CHACHA20_POLY1305_SHA256", "rustls", id="ChaCha20 in TLS 1.3"),
+        pytest.param(ECDSA, "-ciphersuites TLS_AES_128_CCM_SHA256", None, id="CCM in TLS 1.3"),
+        pytest.param(ECDSA, "-no_ticket", "rustls", id="no tickets"),
+        pytest.param(ECDSA, "-num_tickets 20", "rustls", id="many tickets"),
+    ],
+)
+def test_kinds_of_servers_that_python_cannot_be(
+    certificate: trustme.LeafCert, options: str, served: str | None, tmp_path: Path
+) -> None:
+    with OpenSSLServer(certificate, tmp_path, *options.split()) as server, pools(trusting) as made:
+        said = compare(made, server.url)
+        if served is not None:
+            assert said.startswith("accepted")
+            assert backend(made["auto"][1], server.url) == served
+
+
+@pytest.mark.parametrize("scheme", ["p521", "ed"])
+def test_signatures_of_other_keys(scheme: str, tmp_path: Path) -> None:
+    """rustls can check both."""
+    case = certificate_cases.case("key", sent="leaf", leaf={"by": "root", "key": scheme})
+    with Server(tls=showing(case.chain, case.key, tmp_path)) as server:
+        found = verdicts(case, ssl.VERIFY_DEFAULT, server, tmp_path)
+    assert found["httpcore"][0] == found["python"][0] == found["auto"][0] == ACCEPTED
+
+
+def test_a_server_with_a_certificate_for_each_name() -> None:
+    """It is told the name first, and chooses; a name that it does not know gets what there is."""
+    contexts = {name: serving(AUTHORITY.issue_cert(name), anything) for name in ("one.test", "two.test")}
+    context = serving(ECDSA, anything)
+
+    def choose(session: ssl.SSLObject, name: str, _context: ssl.SSLContext) -> None:
+        if name in contexts:
+            session.context = contexts[name]
+
+    context.sni_callback = choose
+    with Server(tls=context) as server, pools(trusting) as made:
+        for name, good in (
+            ("one.test", True),
+            ("two.test", True),
+            ("localhost", True),
+            ("three.test", False),
+        ):
+            said = {verdict(pool, server.url(), sni_hostname=name) for _, pool in made.values()}
+            assert len(said) == 1, said
+            assert said.pop().startswith("accepted" if good else "ConnectError"), name
 
 
 @pytest.mark.parametrize("kilobytes", [20, 50, 70, 120, 300])
