@@ -111,6 +111,8 @@ ABUSES = (
 )
 # More messages than a session should have in all its life.
 STORM = 10_000 if FULL_SIZE else 1_000
+# So many lie in the socket for sure when the next request comes, and they fit into it.
+ENOUGH = 900
 
 
 def fatal(code: int) -> bytes:
@@ -352,9 +354,10 @@ async def storm_while_idle(door: Door) -> None:
         def play_storm(wire, storm=storm, begun=begun) -> None:
             wire.receive_request()
             wire.answer(ANSWER)
-            for _ in range(STORM):
+            for number in range(STORM):
                 storm(wire)
-                begun.set()
+                if number == ENOUGH:
+                    begun.set()
             # If the connection has outlived that, it serves.
             wire.receive_request()
             nonce = Request.parse(wire.head).header(b"X-Nonce")
