@@ -469,7 +469,7 @@ ROWS = [
         "the server resets",
         (
             below(fails(CE), RST, label="after the ClientHello", twice=True),
-            # Whether the connection is made before it is lost, and so whether there is a second, is by chance.
+            # Whether a connection is made before it is lost, and so whether there is a second, is chance.
             secure(fails(CE), [RAW, RST], VAIN, "on accept", twice=True),
         ),
     ),
