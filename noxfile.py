@@ -190,6 +190,94 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *session.posargs)
 
 
+def own_server(session: nox.Session) -> dict[str, str]:
+    """Builds `bench/server`; returns the environment that tells where it is."""
+    target = ROOT / "target" / "bench_server"
+    manifest = ROOT / "bench" / "server" / "Cargo.toml"
+    command = ("cargo", "build", "--release", "--locked", "--manifest-path", str(manifest))
+    session.run(*command, env={"CARGO_TARGET_DIR": str(target)}, external=True)
+    return {"BENCH_SERVER": str(target / "release" / "bench_server")}
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Requests of every kind against an ill-behaved server. `nox -s soak -- 5` takes five minutes in all."""
+    wheels = ROOT / "target" / "soak" / "wheels"
+    shutil.rmtree(wheels, ignore_errors=True)
+    # A wheel of its own, with faults in its sockets, in the session's Python alone: the module in the tree
+    # stays what it was. It speaks no TLS, so it needs no rustls, and no whole-program optimisation.
+    command = ("maturin", "build", "--release", "--no-default-features", "--features", "python,faulty-io")
+    session.install("maturin>=1.14,<2")
+    session.run(
+        *(*command, "--out", str(wheels)),
+        env={
+            "CARGO_TARGET_DIR": str(ROOT / "target" / "soak"),
+            "CARGO_PROFILE_RELEASE_LTO": "off",
+            "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16",
+        },
+        silent=True,
+    )
+    (wheel,) = wheels.glob("*.whl")
+    session.install("anyio", "httpcore", "trio", "uvloop", "matplotlib")
+    session.install("--force-reinstall", "--no-deps", str(wheel))
+    session.run("python", "soak", *session.posargs, env=own_server(session))
+
+
+@nox.session
+def cancels(session: nox.Session) -> None:
+    """How soon a server sees a cancel; then 100,000 cancels on each loop, and what is left."""
+    install(session, "httpx", "trio")
+    session.install(*TESTS)
+    session.run("python", "-m", "bench.cancels", *session.posargs, env=own_server(session))
+    session.run("pytest", "tests/test_cancel_storm.py", env={"HTTPCORE_HYPER_TESTS": "full"})
+
+
+@nox.session
+def scale(session: nox.Session) -> None:
+    """10,000 requests at once over 100 connections: the 99th percentile, and aiohttp's."""
+    install(session, "httpx", "trio")
+    session.install("-r", "bench/requirements.txt")
+    session.run("python", "-m", "bench.scale", *session.posargs, env=own_server(session))
+
+
+FUZZ_TARGETS = ("response", "chunked", "request", "failures", "pool")
+# What `cargo fuzz` sets, less the sanitizers, which a stable compiler has none of: libFuzzer is told which
+# branches an input takes, and what it is compared with.
+FUZZ_FLAGS = (
+    "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
+    " -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
+    " -Cllvm-args=-sanitizer-coverage-trace-compares -Cllvm-args=-simplifycfg-branch-fold-threshold=0"
+)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """The properties of `fuzz/` for any input. `nox -s fuzz -- 600 response`: seconds for each, and which."""
+    seconds, *targets = session.posargs or ["60"]
+    said = session.run("rustc", "-vV", silent=True, external=True)
+    host = next(line.split()[1] for line in str(said).splitlines() if line.startswith("host:"))
+    folder, target = ROOT / "fuzz", ROOT / "target" / "fuzz"
+    # The flags are for the targets alone, which naming the host as a target says; macros need none.
+    command = ("cargo", "build", "--release", "--locked", "--bins", "--target", host)
+    session.run(
+        *(*command, "--manifest-path", str(folder / "Cargo.toml")),
+        env={"CARGO_TARGET_DIR": str(target), "RUSTFLAGS": FUZZ_FLAGS},
+        external=True,
+    )
+    for name in targets or FUZZ_TARGETS:
+        corpus, artifacts = folder / "corpus" / name, folder / "artifacts" / name
+        corpus.mkdir(parents=True, exist_ok=True)
+        artifacts.mkdir(parents=True, exist_ok=True)
+        seeds = folder / "seeds" / name
+        session.run(
+            str(target / host / "release" / name),
+            *(f"-max_total_time={seconds}", f"-artifact_prefix={artifacts}/", "-print_final_stats=1"),
+            *(f"-dict={folder / 'http.dict'}", "-verbosity=0", str(corpus)),
+            *([str(seeds)] if seeds.exists() else []),
+            external=True,
+        )
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """Thousands of requests to a local server, over our transport and over httpx's own."""

@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+#[cfg(feature = "faulty-io")]
+use super::faulty;
 use super::socket_stream::SocketStream;
 use super::view::SocketView;
 use crate::connection::NetworkStream;
@@ -80,6 +82,13 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        #[cfg(feature = "faulty-io")]
+        return faulty::poll_read(
+            cx,
+            buffer,
+            |cx, buffer| each!(self, stream => stream.poll_read(cx, buffer)),
+        );
+        #[cfg(not(feature = "faulty-io"))]
         each!(self, stream => stream.poll_read(cx, buffer))
     }
 }
@@ -90,6 +99,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        #[cfg(feature = "faulty-io")]
+        let bytes = std::task::ready!(faulty::poll_part(cx, bytes));
         each!(self, stream => stream.poll_write(cx, bytes))
     }
 
@@ -98,6 +109,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        #[cfg(feature = "faulty-io")]
+        let slices = &std::task::ready!(faulty::poll_slices(cx, slices))[..];
         each!(self, stream => stream.poll_write_vectored(cx, slices))
     }
 

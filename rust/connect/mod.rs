@@ -6,6 +6,8 @@
 //! Here are the rules over all of it: what is tried how often, and for how long. Everything runs in the
 //! caller's own future: dropping it closes every socket at once.
 
+#[cfg(feature = "faulty-io")]
+mod faulty;
 mod layers;
 mod lull;
 mod race;
