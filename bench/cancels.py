@@ -66,8 +66,7 @@ async def cancel_all(port: int, count: int) -> dict[str, Any]:
                 if in_body:
                     await began.wait()
                 else:
-                    # Nothing tells here that the server has the head; at the earliest it is on its way.
-                    await anyio.sleep(0.003)
+                    await pool.request("GET", f"{base}/held/{number}")
                 cancelled[number] = time.time_ns()
                 scope.cancel()
                 await ended.wait()

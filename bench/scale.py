@@ -40,9 +40,10 @@ class OwnServer(Server):
 
 async def measure(name: str, url: str) -> dict[str, float]:
     from . import async_clients
-    from .variants import BY_NAME
+    from .variants import BY_NAME, Row
 
-    async with async_clients.make(BY_NAME[name]) as client:
+    row = Row("scale", "pool", "asyncio")
+    async with async_clients.make(row, BY_NAME[name]) as client:
 
         async def some(count: int) -> None:
             for _ in range(count):

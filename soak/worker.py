@@ -1,7 +1,7 @@
 """The soaked process: one door, requests of every kind until it is told to stop, and what is seen meanwhile.
 
-`python worker.py DOOR PORT SECONDS REQUESTS`. A line of JSON goes to standard output for each sample. Every
-response must echo its own request's nonce, in its head and in all of its body.
+`python worker.py DOOR PORT SECONDS REQUESTS CANCELS`. A line of JSON goes to standard output for each sample.
+Every response must echo its own request's nonce, in its head and in all of its body.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ LATEST_CANCEL = 0.004
 # While the server is down a client that asks at once would only count refusals.
 REFUSED_PAUSE = 0.01
 LOST = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
-CANCELS, RESETS, EXTRAS, ENDINGS = 0.05, 0.05, 0.02, 0.02
+RESETS, EXTRAS, ENDINGS = 0.05, 0.02, 0.02
 
 
 class Plan:
     """What one request is to be: drawn by dice, so that a seed tells it."""
 
-    def __init__(self, dice: random.Random, nonce: str) -> None:
+    def __init__(self, dice: random.Random, nonce: str, cancels: float) -> None:
         self.nonce = nonce.encode()
         self.headers = [(b"X-Nonce", self.nonce)]
         self.method, self.content, self.size = "GET", None, dice.choice((0, 1, 242, 242, 242, 3000))
         self.cancel_after: float | None = None
         self.leaves_early = self.is_lost = self.may_hurt_next = False
         roll = dice.random()
-        if roll < CANCELS:
+        if roll < cancels:
             self.kind = dice.choice(("bytes", "late", "drip", "chunked", "echo"))
             self.size = {"late": 2, "drip": 4}.get(self.kind) or dice.choice((242, 100_000))
             self.cancel_after = dice.uniform(0, LATEST_CANCEL)
-        elif (roll := roll - CANCELS) < RESETS:
+        elif (roll := roll - cancels) < RESETS:
             self.kind = dice.choice(("reset", "reset-head", "short"))
             self.size, self.is_lost = dice.choice((0, 1, 10, 20, 5000)), True
         elif (roll := roll - RESETS) < EXTRAS:
@@ -92,8 +92,8 @@ class Plan:
 class Tally:
     """What happened, over all tasks or threads."""
 
-    def __init__(self, deadline: float, most: int) -> None:
-        self.deadline, self.most = deadline, most
+    def __init__(self, deadline: float, most: int, cancels: float) -> None:
+        self.deadline, self.most, self.cancels = deadline, most, cancels
         self.begun = 0
         self.counts: collections.Counter[str] = collections.Counter()
         self.wrong: list[str] = []
@@ -183,7 +183,7 @@ async def soak_async(door: str, base: str, tally: Tally) -> None:
     async def work(number: int) -> None:
         dice = random.Random(number)
         while (count := tally.next()) is not None:
-            await one(pool, base, Plan(dice, f"{door}-{count}-"), tally)
+            await one(pool, base, Plan(dice, f"{door}-{count}-", tally.cancels), tally)
 
     async def watch() -> None:
         while True:
@@ -231,7 +231,7 @@ def soak_sync(base: str, tally: Tally) -> None:
     def work(number: int) -> None:
         dice = random.Random(number)
         while (count := tally.next()) is not None:
-            one_sync(pool, base, Plan(dice, f"sync-{count}-"), tally)
+            one_sync(pool, base, Plan(dice, f"sync-{count}-", tally.cancels), tally)
 
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(TASKS)]
     for thread in threads:
@@ -246,7 +246,7 @@ def soak_sync(base: str, tally: Tally) -> None:
 def main() -> None:
     door, port, seconds, most = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
     before = len(os.listdir("/proc/self/fd"))
-    tally = Tally(time.monotonic() + seconds, most)
+    tally = Tally(time.monotonic() + seconds, most, float(sys.argv[5]))
     began = time.monotonic()
     base = f"http://127.0.0.1:{port}"
     if door == "sync":

@@ -1,5 +1,7 @@
 //! Connection: reads requests, and answers them as their paths ask.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io::{self, Write as _};
 use std::time::{Duration, SystemTime};
 
@@ -17,11 +19,20 @@ const MAX_ECHO: usize = 64 * 1024 * 1024;
 const CHUNKED: &[u8] = b"Transfer-Encoding: chunked\r\n";
 const UNTIL_EOF: &[u8] = b"";
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nX-Nonce: interim\r\n\r\n";
+const INTERIM: &[u8] =
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nX-Nonce: interim\r\n\r\n";
 /// The nonce of a response that nobody asked for.
 const SMUGGLED: &[u8] = b"smuggled";
 /// The sizes of chunks, in turn: around the lengths of their own size lines, and beyond one segment.
 const CHUNK_SIZES: [u64; 6] = [1, 15, 16, 4096, 70_000, 7];
+
+/// How often a request that waits for another to be held looks for it.
+const LOOK: Duration = Duration::from_millis(1);
+
+thread_local! {
+    /// The requests that were ever held. There is one thread.
+    static HELD: RefCell<HashSet<u64>> = RefCell::default();
+}
 
 struct Connection {
     stream: TcpStream,
@@ -200,6 +211,12 @@ impl Connection {
                 self.stream.write_all(&self.out[..size]).await?;
                 return self.reset();
             }
+            Route::Held(id) => {
+                while !HELD.with_borrow(|held| held.contains(&id)) {
+                    tokio::time::sleep(LOOK).await;
+                }
+                self.send(nonce, SMALL, b"").await?;
+            }
             Route::Hold(id) => return self.hold(id).await,
             Route::HoldBody(id) => {
                 self.send_part(nonce, SMALL).await?;
@@ -301,6 +318,7 @@ impl Connection {
 
     /// Answers nothing more, and tells when the peer ends the connection.
     async fn hold(&mut self, id: u64) -> io::Result<Then> {
+        HELD.with_borrow_mut(|held| held.insert(id));
         let how = loop {
             self.start = self.received.len();
             match self.receive().await {

@@ -33,6 +33,8 @@ pub enum Route {
     Hold(u64),
     /// `/hold-body/ID`: a head and a piece of a body, and then as `/hold`.
     HoldBody(u64),
+    /// `/held/ID`: `/small`, once that request is held.
+    Held(u64),
     /// `/echo`: the request's body.
     Echo,
 }
@@ -57,6 +59,7 @@ impl Route {
             "reset-head" => Self::ResetHead(number),
             "hold" => Self::Hold(number),
             "hold-body" => Self::HoldBody(number),
+            "held" => Self::Held(number),
             "echo" => Self::Echo,
             _ => Self::Small,
         }
