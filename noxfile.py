@@ -30,9 +30,10 @@ TESTS = [
     "gevent",
     "tomli; python_version < '3.11'",
 ]
-# The versions that are supported, as far as they are installed; pyenv's are found as well.
+# The versions that are supported, as far as they are installed. pyenv's come first: its shims are there for
+# versions that it does not run.
 os.environ["PATH"] = os.pathsep.join(
-    [os.environ["PATH"], *map(str, sorted(Path.home().glob(".pyenv/versions/3.*/bin")))]
+    [*map(str, sorted(Path.home().glob(".pyenv/versions/3.*/bin"))), os.environ["PATH"]]
 )
 PYTHONS = [version for version in ("3.10", "3.11", "3.12", "3.13") if shutil.which(f"python{version}")]
 LINT = ["ruff", "mypy", "httpx", "trio", "trio-typing", "typing_extensions", "nox"]
