@@ -232,7 +232,7 @@ def cancels(session: nox.Session) -> None:
     environment = own_server(session)
     session.run("python", "-m", "bench.cancels", *session.posargs, env=environment)
     # More than 100,000 of them are cancelled; the others may have been answered in time.
-    storm = ("--doors", "asyncio,uvloop,trio", "--cancels", "0.8", "--requests", "170000")
+    storm = ("--doors", "asyncio,uvloop,trio", "--cancels", "0.8", "--requests", "190000")
     session.run("python", "soak", "60", *storm, env=environment)
 
 
