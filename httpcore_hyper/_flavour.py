@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABCMeta
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from threading import RLock
 from types import ModuleType
@@ -83,15 +83,18 @@ class Flavour:
         self.Trace = import_module(f"{package}._trace").Trace
         self.connection_logger = logging.getLogger(f"{package}.connection")
         """Tells of connecting and closing."""
+        self.proxy_logger = logging.getLogger(f"{package}.proxy")
+        """Tells of TLS inside a tunnel."""
+        self.socks_logger = logging.getLogger(f"{package}.socks")
+        """Tells of SOCKS proxies."""
         self.http11_logger = logging.getLogger(f"{package}.http11")
         """Tells of requests and responses."""
         self.http2_logger = logging.getLogger(f"{package}.http2")
         """The same over HTTP/2."""
-        self.seen = [
-            (owner.__dict__.get, name, function, f"{owner.__module__}.{owner.__qualname__}.{name}")
-            for owner, name, function in _seen(module, originals)
-        ]
+        self.seen = [_look(owner, name) for owner, name in _seen(module, originals)]
         """How to look up each function on the flavour's own way, its name, what it was, and where it is."""
+        self.seen_by_proxies = [_look(owner, name) for owner, name in _seen_by_proxies(package)]
+        """Those that are on the way to a proxy only."""
 
     @staticmethod
     def of(module: ModuleType) -> Flavour:
@@ -104,11 +107,15 @@ class Flavour:
                 flavour = _FLAVOURS[key] = Flavour(module, originals)
         return flavour
 
-    def patched(self) -> str | None:
+    def patched(self, *, proxied: bool) -> str | None:
         """The first of the functions on the flavour's way that is not the one seen at first."""
         for look_up, name, function, path in self.seen:
             if look_up(name) is not function:
                 return path
+        if proxied:
+            for look_up, name, function, path in self.seen_by_proxies:
+                if look_up(name) is not function:
+                    return path
         return None
 
 
@@ -121,17 +128,42 @@ def _original(found: type) -> type:
     return found._replaces if isinstance(found, Replacement) else found
 
 
-def _seen(module: ModuleType, originals: dict[str, type]) -> Iterator[tuple[type, str, Any]]:
+_Look = tuple[Callable[[str], Any], str, Any, str]
+
+
+def _look(owner: type | ModuleType, name: str) -> _Look:
+    look_up = owner.__dict__.get
+    inside = owner.__name__ if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
+    return look_up, name, look_up(name), f"{inside}.{name}"
+
+
+def _seen_by_proxies(package: str) -> Iterator[tuple[type | ModuleType, str]]:
+    for door, prefix, handle in (
+        ("_sync", "", "handle_request"),
+        ("_async", "Async", "handle_async_request"),
+    ):
+        http = import_module(f"{package}.{door}.http_proxy")
+        yield getattr(http, f"{prefix}ForwardHTTPConnection"), handle
+        yield getattr(http, f"{prefix}TunnelHTTPConnection"), handle
+        try:
+            socks = import_module(f"{package}.{door}.socks_proxy")
+        except ImportError:
+            continue  # without socksio nobody can be on that way
+        yield getattr(socks, f"{prefix}Socks5Connection"), handle
+        yield socks, "_init_socks5_connection"
+
+
+def _seen(module: ModuleType, originals: dict[str, type]) -> Iterator[tuple[type, str]]:
     sync, asynchronous = "handle_request", "handle_async_request"
     backends = {name: import_module(f"{module.__name__}._backends.{name}") for name in ("sync", "auto")}
     for owner, names in (
         (originals["ConnectionPool"], (sync, "create_connection")),
         (originals["AsyncConnectionPool"], (asynchronous, "create_connection")),
-        # These inherit it; a mock puts its own here.
-        (originals["HTTPProxy"], (sync,)),
-        (originals["AsyncHTTPProxy"], (asynchronous,)),
-        (originals["SOCKSProxy"], (sync,)),
-        (originals["AsyncSOCKSProxy"], (asynchronous,)),
+        # These inherit the first; a mock puts its own here.
+        (originals["HTTPProxy"], (sync, "create_connection")),
+        (originals["AsyncHTTPProxy"], (asynchronous, "create_connection")),
+        (originals["SOCKSProxy"], (sync, "create_connection")),
+        (originals["AsyncSOCKSProxy"], (asynchronous, "create_connection")),
         (module.HTTPConnection, (sync,)),
         (module.AsyncHTTPConnection, (asynchronous,)),
         (module.HTTP11Connection, (sync,)),
@@ -146,7 +178,7 @@ def _seen(module: ModuleType, originals: dict[str, type]) -> Iterator[tuple[type
         (module.TrioBackend, _OPENERS),
     ):
         for name in names:
-            yield owner, name, owner.__dict__.get(name)
+            yield owner, name
 
 
 HTTPCORE = Flavour.of(httpcore)

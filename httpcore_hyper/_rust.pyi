@@ -72,6 +72,24 @@ class _Sessions(Protocol):
     def trusting(self, authority: bytes) -> _Sessions: ...
     def explain(self, reason: str) -> None: ...
 
+class _Proxy(Protocol):
+    """One proxy; see `_proxy.Settings`."""
+
+    @property
+    def is_socks(self) -> bool: ...
+    @property
+    def scheme(self) -> bytes: ...
+    @property
+    def host(self) -> bytes: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]: ...
+    @property
+    def auth(self) -> tuple[bytes, bytes] | None: ...
+    @property
+    def sessions(self) -> _Sessions: ...
+
 def ledger() -> dict[str, int]:
     """How much the library holds in this process at this moment, over all pools, loops and threads.
 
@@ -116,6 +134,7 @@ class AsyncPool:
         socket_options: Iterable[_SocketOption] | None = None,
         http1: bool = True,
         http2: bool = False,
+        proxy: _Proxy | None = None,
     ) -> AsyncPool:
         """`flavour` is httpcore, or a module with its exception classes. `keepalive_expiry` is in seconds.
 
@@ -136,12 +155,13 @@ class AsyncPool:
     ) -> AsyncExchange:
         """Queues a request. Nothing is sent before its first part is asked for.
 
-        A stepwise exchange goes no further than to the part that is asked for: `acquire`, `connect`, `secure`,
-        `send`, `write` and `finish`, `head`, `read`. Its write errors are raised, once, and do not end it.
+        A stepwise exchange goes no further than to the part that is asked for: `acquire`, `connect`,
+        `secure_proxy`, `ask_proxy`, `proxy_answer`, `agree`, `secure`, `send`, `write` and `finish`, `head`, `read`. Its write errors are raised, once, and do not end it.
 
         `port` is the scheme's own for `None` and 0. `body` is all of it, `None` if it is going to be
         written chunk by chunk. `timeout` is httpcore's extension, in seconds. `server_name` is
         whom the certificate must name in place of `host`.
+        A request that the pool's proxy forwards is given the proxy's headers, and the whole URL for a target.
 
         Raises `LocalProtocolError` for a head that breaks HTTP/1.1 (h11's rules and words).
         """
@@ -173,15 +193,27 @@ class AsyncExchange:
         Raises `PoolTimeout`.
         """
     def connect(self) -> Awaitable[None]:
-        """The connection is open, after one attempt. Of a stepwise exchange only.
+        """There is a socket, to the origin or to the proxy, after one attempt. Of a stepwise exchange only, as the
+        legs that follow. Each that the way does not have is over at once.
 
-        Raises `ConnectTimeout` and `ConnectError`; after those it can be called again.
+        Raises `ConnectTimeout` and `ConnectError`; after an error of a leg `connect` can be called again.
+        """
+    def secure_proxy(self) -> Awaitable[None]:
+        """TLS with the proxy. Raises `ConnectTimeout` and `ConnectError`."""
+    def ask_proxy(self) -> Awaitable[None]:
+        """A tunnel has been asked for. Raises `WriteTimeout`, and `LocalProtocolError` for the proxy's headers."""
+    def proxy_answer(self) -> Awaitable[tuple[bytes, int, bytes, list[tuple[bytes, bytes]]] | None]:
+        """An HTTP proxy's answer, whatever it says: `(http_version, status, reason_phrase, headers)`.
+
+        Raises `ReadTimeout`, `ReadError` and `RemoteProtocolError`.
+        """
+    def agree(self) -> Awaitable[None]:
+        """The proxy has agreed to the tunnel; the whole conversation in SOCKS5.
+
+        Raises `ProxyError`, `ConnectTimeout`, and the errors of reading and writing.
         """
     def secure(self) -> Awaitable[None]:
-        """TLS is over the connection, if its scheme asks for it. Of a stepwise exchange only.
-
-        Raises `ConnectTimeout` and `ConnectError`; after those `connect` can be called again.
-        """
+        """TLS with the origin, if its scheme asks for it. Raises `ConnectTimeout` and `ConnectError`."""
     def send(self) -> Awaitable[None]:
         """The head has been sent: a connection was acquired, and opened if need be.
 
@@ -272,6 +304,7 @@ class Pool:
         socket_options: Iterable[_SocketOption] | None = None,
         http1: bool = True,
         http2: bool = False,
+        proxy: _Proxy | None = None,
     ) -> Pool:
         """See `AsyncPool`."""
     def exchange(
@@ -313,6 +346,10 @@ class Exchange:
 
     def acquire(self) -> bool: ...
     def connect(self) -> None: ...
+    def secure_proxy(self) -> None: ...
+    def ask_proxy(self) -> None: ...
+    def proxy_answer(self) -> tuple[bytes, int, bytes, list[tuple[bytes, bytes]]] | None: ...
+    def agree(self) -> None: ...
     def secure(self) -> None: ...
     def send(self) -> None: ...
     def write(self, chunk: Buffer) -> None: ...

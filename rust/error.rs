@@ -29,6 +29,8 @@ pub enum Kind {
     LocalProtocol,
     /// The peer broke the protocol, or closed in the middle of a message.
     RemoteProtocol,
+    /// The proxy refuses, or makes no sense.
+    Proxy,
     /// Nothing went wrong, nothing was sent: the pool no longer serves the request, and its caller asks
     /// somebody else. Never leaves the library.
     Moved,

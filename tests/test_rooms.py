@@ -27,7 +27,9 @@ MAY_USE = {
     "connection": {"error"},
     "pool": {"error", "ledger", "origin"},
     "tls": {"connection", "runtime"},
-    "connect": {"connection", "error", "ledger", "origin", "runtime", "tls", "visits"},
+    "connect": {
+        *("connection", "error", "ledger", "origin", "runtime", "timeouts", "tls", "visits"),
+    },
     "views": {"connect", "ledger"},
     "request": {"connection", "origin", "timeouts"},
     "exchange": {"connect", "connection", "error", "pool", "request", "runtime", "timeouts", "views"},

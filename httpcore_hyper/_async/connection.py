@@ -16,16 +16,31 @@ if TYPE_CHECKING:
 else:
     _Base = object  # the flavour's own class comes behind this one
 
-__all__ = ["AsyncHTTP2Connection", "AsyncHTTP11Connection", "AsyncHTTPConnection", "AsyncRequestView"]
+__all__ = [
+    "AsyncForwardHTTPConnection",
+    "AsyncHTTP2Connection",
+    "AsyncHTTP11Connection",
+    "AsyncHTTPConnection",
+    "AsyncRequestView",
+    "AsyncSocks5Connection",
+    "AsyncTunnelHTTPConnection",
+]
 
 
 class AsyncHTTPConnection(_Base):
     """One connection of a pool, under the name and with the questions of httpcore's class."""
 
-    def __init__(self, classes: AsyncClasses, pool: _rust.AsyncPool, description: _rust._Description) -> None:
+    def __init__(
+        self,
+        classes: AsyncClasses,
+        pool: _rust.AsyncPool,
+        description: _rust._Description,
+        proxy_origin: str | None = None,
+    ) -> None:
         self._classes = classes
         self._pool = pool
         self._id, self._origin, self._version, *_ = description
+        self._proxy_origin = proxy_origin
 
     @property
     def _connection(self) -> AsyncHTTP11Connection | AsyncHTTP2Connection | None:
@@ -50,12 +65,20 @@ class AsyncHTTPConnection(_Base):
     def info(self) -> str:
         """As httpcore's: `'http://example.com:80', HTTP/1.1, IDLE, Request Count: 1`."""
         description = self._pool.connection(self._id)
+        origin = self._shown_origin
         if description is None:
-            return f"{self._origin!r}, {self._version}, CLOSED"
-        _, origin, self._version, status, request_count = description
+            return f"{origin!r}, {self._version}, CLOSED"
+        _, _, self._version, status, request_count = description
         if status == "CONNECTING":
-            return status
+            return self._connecting()
         return f"{origin!r}, {self._version}, {status}, Request Count: {request_count}"
+
+    @property
+    def _shown_origin(self) -> str | None:
+        return self._origin
+
+    def _connecting(self) -> str:
+        return "CONNECTING"
 
     def can_handle_request(self, origin: httpcore.Origin) -> bool:
         """Whether the connection leads to this origin."""
@@ -81,6 +104,27 @@ class AsyncHTTPConnection(_Base):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} [{self.info()}]>"
+
+
+class AsyncForwardHTTPConnection(AsyncHTTPConnection):
+    """A connection to a proxy that sends the requests on to one origin. It is told by the proxy's name."""
+
+    @property
+    def _shown_origin(self) -> str | None:
+        return self._proxy_origin
+
+
+class AsyncTunnelHTTPConnection(AsyncHTTPConnection):
+    """A connection through a proxy's tunnel. It is the proxy's until the tunnel is there."""
+
+    def _connecting(self) -> str:
+        if self._pool.network_stream(self._id) is None:
+            return "CONNECTING"
+        return f"{self._proxy_origin!r}, HTTP/1.1, ACTIVE, Request Count: 1"
+
+
+class AsyncSocks5Connection(AsyncHTTPConnection):
+    """A connection through a SOCKS proxy."""
 
 
 class AsyncHTTP11Connection:

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from .. import _rust
 from .._flavour import Flavour, whole_body
 from .._native import missing
+from .._proxy import Settings, settings_of, ssl_context_of
 from .._ssl import Policy, Sessions, acts_on_sockets, checked
 from .connection import AsyncHTTPConnection, AsyncRequestView
 from .response_stream import AsyncResponseStream
@@ -48,12 +49,16 @@ class AsyncEnginePool(_Pool):
 
     _flavour: Flavour
     _classes: AsyncClasses
+    _replaces: type
+    """The flavour's own class of this name."""
     _native: _rust.AsyncPool | None = None
     _delegated: str | None = None
     _views: WeakValueDictionary[int, AsyncHTTPConnection] | None = None
     _policy: Policy = "auto"
     _sessions: Sessions | None = None
     """The TLS of the engine; made with it."""
+    _proxy_settings: Settings | None = None
+    """The proxy of the engine; made with it."""
     _uses_lists: bool = False
     """httpcore's own code has served something here: `_connections` and `_requests` are its lists."""
 
@@ -88,19 +93,19 @@ class AsyncEnginePool(_Pool):
         backend = self._network_backend
         if type(backend) not in self._flavour.default_backends or "connect_tcp" in vars(backend):
             return f"network_backend is {backend!r}, which opens its own connections"
-        if self._proxy is not None or self._classes.is_proxy(self):
-            return "proxies are not supported by the engine yet"
-        if (
-            "create_connection" in self.__dict__
-            or type(self).create_connection is not self._classes.create_connection
-        ):
+        create_connection = self._classes.create_connection.get(self._replaces)
+        if "create_connection" in self.__dict__ or type(self).create_connection is not create_connection:
             return "create_connection is overridden"
-        if self._ssl_context is not None:
-            hooked = acts_on_sockets(self._ssl_context)
+        for context in (self._ssl_context, ssl_context_of(self)):
+            hooked = None if context is None else acts_on_sockets(context)
             if hooked is not None:
                 return f"{hooked}, which the engine would not heed"
-        patched = self._flavour.patched()
+        patched = self._flavour.patched(proxied=self._is_proxied)
         return None if patched is None else f"{patched} has been patched"
+
+    @property
+    def _is_proxied(self) -> bool:
+        return self._proxy is not None or "_proxy_url" in self.__dict__
 
     def _serves(self, scheme: bytes) -> bool:
         """Whether the engine serves a request, and not httpcore's own code."""
@@ -113,6 +118,13 @@ class AsyncEnginePool(_Pool):
             or self._flavour.http2_logger.isEnabledFor(logging.DEBUG)
             or self._flavour.connection_logger.isEnabledFor(logging.DEBUG)
             or extensions.get("trace") is not None
+            or (
+                self._is_proxied
+                and (
+                    self._flavour.proxy_logger.isEnabledFor(logging.DEBUG)
+                    or self._flavour.socks_logger.isEnabledFor(logging.DEBUG)
+                )
+            )
         )
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
@@ -180,6 +192,7 @@ class AsyncEnginePool(_Pool):
                 # Told to speak neither, httpcore speaks HTTP/1.1.
                 http1=self._http1 or not self._http2,
                 http2=self._http2,
+                proxy=self._settings(),
             )
             # Another thread may have been first; one engine serves all.
             native = cast(_rust.AsyncPool, self.__dict__.setdefault("_native", native))
@@ -189,6 +202,19 @@ class AsyncEnginePool(_Pool):
         if self._sessions is None:
             self._sessions = Sessions(self._flavour, self._ssl_context, self._policy)
         return self._sessions
+
+    def _settings(self) -> Settings | None:
+        """What the engine is told of the proxy; read when it is made, and kept with it."""
+        if self._proxy_settings is None and self._is_proxied:
+            self._proxy_settings = settings_of(self, self._flavour, self._policy)
+        return self._proxy_settings
+
+    def _told(self, request: httpcore.Request) -> httpcore.Request:
+        """A request as listeners are told of it: the one that is sent."""
+        proxy = self._settings()
+        if proxy is None or not proxy.forwards(request.url.scheme):
+            return request
+        return proxy.forwarded_request(self._flavour, request)
 
     async def aclose(self) -> None:
         """Closes every connection, also those in use, and fails every queued request.
@@ -231,10 +257,21 @@ class AsyncEnginePool(_Pool):
         for description in self._native.connections():
             view = self._views.get(description[0])
             if view is None:
-                view = self._classes.connection(self._classes, self._native, description)
+                view = self._view(self._native, description)
                 self._views[description[0]] = view
             views.append(view)
         return views
+
+    def _view(self, native: _rust.AsyncPool, description: _rust._Description) -> AsyncHTTPConnection:
+        proxy = self._proxy_settings
+        if proxy is None:
+            return self._classes.connections["direct"](self._classes, native, description)
+        kind = "tunnel"
+        if proxy.is_socks:
+            kind = "socks"
+        elif proxy.forwards(description[1].partition(":")[0].encode()):
+            kind = "forward"
+        return self._classes.connections[kind](self._classes, native, description, proxy.origin)
 
     def _list(self, name: str) -> list[Any]:
         """One of httpcore's own two lists, which its constructor makes."""

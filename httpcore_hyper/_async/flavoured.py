@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from .._flavour import Flavour, Replacement
-from .connection import AsyncHTTPConnection
+from .connection import (
+    AsyncForwardHTTPConnection,
+    AsyncHTTPConnection,
+    AsyncSocks5Connection,
+    AsyncTunnelHTTPConnection,
+)
 from .connection_pool import AsyncEnginePool
 from .network_stream import AsyncNetworkStream
 
@@ -21,19 +26,14 @@ class AsyncClasses:
     """What one door has built on one flavour."""
 
     flavour: Flavour
-    connection: type[AsyncHTTPConnection]
+    connections: dict[str, type[AsyncHTTPConnection]]
+    """The views of connections, by their kind."""
     network_stream: type[AsyncNetworkStream]
     response: type[httpcore.Response]
-    create_connection: Any
-    """The flavour's own method, to tell an overridden one."""
-    proxies: tuple[type, ...]
-    """The flavour's own proxy classes."""
+    create_connection: dict[type, Any]
+    """The flavour's own method of each of its pools, to tell an overridden one."""
     pools: dict[str, Any]
     """Our pools, under httpcore's names."""
-
-    def is_proxy(self, pool: object) -> bool:
-        """Whether the pool is one of the flavour's proxy classes."""
-        return isinstance(pool, self.proxies)
 
 
 def build(flavour: Flavour) -> AsyncClasses:
@@ -51,11 +51,18 @@ def _build(flavour: Flavour) -> AsyncClasses:
     proxies = [name for name in ("AsyncHTTPProxy", "AsyncSOCKSProxy") if issubclass(originals[name], base)]
     classes = AsyncClasses(
         flavour=flavour,
-        connection=_join(AsyncHTTPConnection, module.AsyncConnectionInterface),
+        connections={
+            "direct": _join(AsyncHTTPConnection, module.AsyncConnectionInterface),
+            "forward": _join(AsyncForwardHTTPConnection, module.AsyncConnectionInterface),
+            "tunnel": _join(AsyncTunnelHTTPConnection, module.AsyncConnectionInterface),
+            "socks": _join(AsyncSocks5Connection, module.AsyncConnectionInterface),
+        },
         network_stream=_join(AsyncNetworkStream, module.AsyncNetworkStream, _flavour=flavour),
         response=module.Response,
-        create_connection=base.__dict__["create_connection"],
-        proxies=tuple(originals[name] for name in proxies),
+        create_connection={
+            originals[name]: originals[name].__dict__["create_connection"]
+            for name in ("AsyncConnectionPool", *proxies)
+        },
         pools={"AsyncSOCKSProxy": originals["AsyncSOCKSProxy"]},
     )
     pool = _pool(flavour, classes, "AsyncConnectionPool", AsyncEnginePool)

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import _rust
-from .._flavour import delays, whole_body
+from .._flavour import whole_body
+from .opening import open_traced
 from .response_stream import AsyncResponseStream
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ async def send_traced(
     connects = await exchange.acquire()
     await pool._log_closed()
     if connects:
-        await _connect(pool, request, exchange)
+        await open_traced(pool, request, exchange)
+    request = pool._told(request)
     stream_id = exchange.stream_id()
     logger = flavour.http11_logger if stream_id is None else flavour.http2_logger
     payload: dict[str, Any] = {"request": request}
@@ -75,49 +77,6 @@ async def send_traced(
             async with flavour.Trace("response_closed", logger, request, closed):
                 exchange.close()
         raise
-
-
-async def _connect(pool: AsyncEnginePool, request: httpcore.Request, exchange: _rust.AsyncExchange) -> None:
-    flavour = pool._flavour
-    logger = flavour.connection_logger
-    timeout = request.extensions.get("timeout", {}).get("connect")
-    payload: dict[str, Any]
-    if pool._uds is None:
-        name = "connect_tcp"
-        payload = {
-            "host": request.url.origin.host.decode("ascii"),
-            "port": request.url.origin.port,
-            "local_address": pool._local_address,
-            "timeout": timeout,
-            "socket_options": pool._socket_options,
-        }
-    else:
-        name = "connect_unix_socket"
-        payload = {"path": pool._uds, "timeout": timeout, "socket_options": pool._socket_options}
-    retries = pool._retries
-    pauses = delays()
-    while True:
-        try:
-            async with flavour.Trace(name, logger, request, payload) as trace:
-                await exchange.connect()
-                trace.return_value = pool._classes.network_stream(exchange.network_stream())
-            if request.url.scheme in (b"https", b"wss"):
-                secured = {
-                    "ssl_context": pool._tls().context,
-                    "server_hostname": request.extensions.get("sni_hostname")
-                    or request.url.origin.host.decode("ascii"),
-                    "timeout": timeout,
-                }
-                async with flavour.Trace("start_tls", logger, request, secured) as trace:
-                    await exchange.secure()
-                    trace.return_value = pool._classes.network_stream(exchange.network_stream())
-            return
-        except (flavour.module.ConnectError, flavour.module.ConnectTimeout):
-            if retries <= 0:
-                raise
-            retries -= 1
-            async with flavour.Trace("retry", logger, request, payload):
-                await pool._network_backend.sleep(next(pauses))
 
 
 class AsyncTracedStream(AsyncResponseStream):

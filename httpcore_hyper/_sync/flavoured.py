@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from .._flavour import Flavour, Replacement
-from .connection import HTTPConnection
+from .connection import (
+    ForwardHTTPConnection,
+    HTTPConnection,
+    Socks5Connection,
+    TunnelHTTPConnection,
+)
 from .connection_pool import EnginePool
 from .network_stream import NetworkStream
 
@@ -22,19 +27,14 @@ class Classes:
     """What one door has built on one flavour."""
 
     flavour: Flavour
-    connection: type[HTTPConnection]
+    connections: dict[str, type[HTTPConnection]]
+    """The views of connections, by their kind."""
     network_stream: type[NetworkStream]
     response: type[httpcore.Response]
-    create_connection: Any
-    """The flavour's own method, to tell an overridden one."""
-    proxies: tuple[type, ...]
-    """The flavour's own proxy classes."""
+    create_connection: dict[type, Any]
+    """The flavour's own method of each of its pools, to tell an overridden one."""
     pools: dict[str, Any]
     """Our pools, under httpcore's names."""
-
-    def is_proxy(self, pool: object) -> bool:
-        """Whether the pool is one of the flavour's proxy classes."""
-        return isinstance(pool, self.proxies)
 
 
 def build(flavour: Flavour) -> Classes:
@@ -52,11 +52,18 @@ def _build(flavour: Flavour) -> Classes:
     proxies = [name for name in ("HTTPProxy", "SOCKSProxy") if issubclass(originals[name], base)]
     classes = Classes(
         flavour=flavour,
-        connection=_join(HTTPConnection, module.ConnectionInterface),
+        connections={
+            "direct": _join(HTTPConnection, module.ConnectionInterface),
+            "forward": _join(ForwardHTTPConnection, module.ConnectionInterface),
+            "tunnel": _join(TunnelHTTPConnection, module.ConnectionInterface),
+            "socks": _join(Socks5Connection, module.ConnectionInterface),
+        },
         network_stream=_join(NetworkStream, module.NetworkStream, _flavour=flavour),
         response=module.Response,
-        create_connection=base.__dict__["create_connection"],
-        proxies=tuple(originals[name] for name in proxies),
+        create_connection={
+            originals[name]: originals[name].__dict__["create_connection"]
+            for name in ("ConnectionPool", *proxies)
+        },
         pools={"SOCKSProxy": originals["SOCKSProxy"]},
     )
     pool = _pool(flavour, classes, "ConnectionPool", EnginePool)

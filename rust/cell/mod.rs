@@ -19,7 +19,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use crate::connect::{SocketView, Stream};
+use crate::connect::{Leg, SocketView, Stream};
 use crate::connection::{HeaderList, ResponseHead, Upgraded};
 use crate::error::{Error, Kind};
 use crate::exchange::{Engine, Exchange, Interrupt, Owner};
@@ -32,12 +32,11 @@ use progress::{Progress, Stage, Wanted};
 /// The part of the exchange that a caller waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// A connection. Of a stepwise exchange only, like [`Want::Connected`].
+    /// A connection. Of a stepwise exchange only, like [`Want::Gone`].
     Acquired,
-    /// There is a connected stream, after one attempt. If that failed, it can be wanted again.
-    Connected,
-    /// The connection is open: with TLS, where there is any. If that failed, [`Want::Connected`] is next.
-    Secured,
+    /// This leg of the way to an open connection is behind it, after one attempt. If that failed, the first leg is
+    /// next.
+    Gone(Leg),
     /// All that was handed over is with the kernel.
     Sent,
     /// The response head, with as much of the body as is there.
@@ -54,9 +53,12 @@ pub enum Part {
         /// It has yet to be opened.
         connects: bool,
     },
-    /// See [`Want::Connected`].
-    Connected,
-    /// See [`Want::Secured`]; also of an operation that put TLS over its stream.
+    /// See [`Want::Gone`].
+    Gone {
+        /// What an HTTP proxy has said, if that was the leg.
+        answer: Option<ResponseHead>,
+    },
+    /// Of an operation that put TLS over its stream.
     Secured,
     /// See [`Want::Sent`].
     Sent,

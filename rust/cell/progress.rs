@@ -12,6 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{ExchangeCell, Failure, Listener, Part, Source, Want};
+use crate::connect::Leg;
 use crate::connection::ResponseHead;
 use crate::exchange::Exchange;
 
@@ -28,10 +29,8 @@ const MAX_PART: usize = 256 * 1024;
 pub(super) enum Stage {
     /// A connection is acquired; in a stepwise exchange only, as the next one. Else both belong to sending.
     Acquiring,
-    /// It is opened.
-    Connecting,
-    /// With TLS, where there is any.
-    Securing,
+    /// It is opened, leg by leg.
+    Opening(Leg),
     Sending,
     Head,
     Body,
@@ -48,6 +47,8 @@ pub(super) struct Progress {
     stepwise: bool,
     /// A stepwise exchange has no connection yet, and is going to open one.
     connects: bool,
+    /// What a proxy has said, until it is told.
+    proxy_answer: Option<ResponseHead>,
     /// The failure is of one step: the exchange goes on when the caller asks for another.
     passes: bool,
     /// The caller pushes the body and has not said that it ends.
@@ -78,8 +79,7 @@ impl Want {
     fn stage(self) -> Stage {
         match self {
             Want::Acquired => Stage::Acquiring,
-            Want::Connected => Stage::Connecting,
-            Want::Secured => Stage::Securing,
+            Want::Gone(leg) => Stage::Opening(leg),
             Want::Sent => Stage::Sending,
             Want::Head => Stage::Head,
             Want::Body => Stage::Body,
@@ -99,6 +99,7 @@ impl Progress {
             driven: false,
             stepwise,
             connects: false,
+            proxy_answer: None,
             passes: false,
             body_open,
             head: None,
@@ -116,10 +117,8 @@ impl Progress {
         match catch_unwind(AssertUnwindSafe(|| self.advance_or_fail(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(Ok(()))) => Poll::Ready(()),
-            Ok(Poll::Ready(Err(error)))
-                if matches!(self.stage, Stage::Connecting | Stage::Securing) =>
-            {
-                self.stage = Stage::Connecting;
+            Ok(Poll::Ready(Err(error))) if matches!(self.stage, Stage::Opening(_)) => {
+                self.stage = Stage::Opening(Leg::Socket);
                 self.passes = true;
                 self.failure = Some(Failure::Error(error));
                 Poll::Pending
@@ -153,15 +152,14 @@ impl Progress {
             match self.stage {
                 Stage::Acquiring => {
                     self.connects = std::task::ready!(exchange.poll_acquired(cx, waiting))?;
-                    self.stage = Stage::Connecting;
+                    self.stage = Stage::Opening(Leg::Socket);
                 }
-                Stage::Connecting => {
-                    std::task::ready!(exchange.poll_connected(cx))?;
-                    self.stage = Stage::Securing;
-                }
-                Stage::Securing => {
-                    std::task::ready!(exchange.poll_secured(cx))?;
-                    self.stage = Stage::Sending;
+                Stage::Opening(leg) => {
+                    std::task::ready!(exchange.poll_leg(cx, leg))?;
+                    if leg == Leg::Answer {
+                        self.proxy_answer = exchange.proxy_answer().cloned();
+                    }
+                    self.stage = leg.next().map_or(Stage::Sending, Stage::Opening);
                 }
                 Stage::Sending => {
                     std::task::ready!(exchange.poll_sent(cx, waiting))?;
@@ -198,9 +196,7 @@ impl Progress {
     pub(super) fn has(&self, want: Want) -> bool {
         self.failure.is_some()
             || match want {
-                Want::Acquired | Want::Connected | Want::Secured | Want::Sent => {
-                    self.stage > want.stage()
-                }
+                Want::Acquired | Want::Gone(_) | Want::Sent => self.stage > want.stage(),
                 Want::Head => self.head.is_some(),
                 Want::Body => !self.body.is_empty() || self.stage == Stage::Ended,
             }
@@ -230,8 +226,9 @@ impl Progress {
             Want::Acquired if self.stage > want.stage() => Some(Ok(Part::Acquired {
                 connects: self.connects,
             })),
-            Want::Connected if self.stage > want.stage() => Some(Ok(Part::Connected)),
-            Want::Secured if self.stage > want.stage() => Some(Ok(Part::Secured)),
+            Want::Gone(_) if self.stage > want.stage() => Some(Ok(Part::Gone {
+                answer: self.proxy_answer.take(),
+            })),
             Want::Sent if self.stage > want.stage() => Some(Ok(Part::Sent)),
             Want::Body if self.stage == Stage::Ended => Some(Ok(Part::Body(Vec::new()))),
             _ => None,

@@ -2,21 +2,26 @@
 //!
 //! `resolve` turns a host into addresses, `race` tries them (happy eyeballs), `socket` opens one of them,
 //! `socket_stream` is what comes out, `layers` puts TLS over it, `view` is a look at it from outside, `lull` keeps
-//! it awake where something is about to come.
+//! it awake where something is about to come. `way` has what follows what, `proxy` what may stand between,
+//! `http_proxy` and `socks5` what is said to it.
 //! Here are the rules over all of it: what is tried how often, and for how long. Everything runs in the
 //! caller's own future: dropping it closes every socket at once.
 
 #[cfg(feature = "faulty-io")]
 mod faulty;
+pub mod http_proxy;
 mod layers;
 mod lull;
+mod proxy;
 mod race;
 mod resolve;
 mod socket;
 mod socket_stream;
+mod socks5;
 #[cfg(test)]
 mod tests;
 mod view;
+mod way;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -25,15 +30,17 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::error::{Cause, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::origin::Origin;
 use crate::tls::{self, Hello, TlsStream};
 pub use layers::Stream;
 pub use lull::patiently;
+pub use proxy::{Credentials, HttpProxy, Protocol, Proxy};
 use resolve::Resolver;
 pub use socket::{SocketOption, SocketOptionValue};
 use socket_stream::SocketStream;
 pub use view::{Address, SocketView};
+pub use way::{Destination, Leg, Seen, Way};
 
 /// Opens connections, with the settings of one pool.
 #[derive(Clone, Debug, Default)]
@@ -45,12 +52,14 @@ pub struct Connector {
     /// The address to connect from: an IP address, or a name of this host. `0.0.0.0` and `::` only force
     /// the family.
     pub local_address: Option<String>,
-    /// A Unix socket that takes the place of TCP for every origin.
+    /// A Unix socket that takes the place of TCP for every origin, or towards the proxy.
     pub uds: Option<PathBuf>,
     /// Set after connecting, in this order.
     pub socket_options: Vec<SocketOption>,
     /// Makes the TLS sessions of `https` and `wss`. Without it connecting to such an origin fails.
     pub tls: Option<Arc<dyn tls::Context>>,
+    /// What every connection goes through.
+    pub proxy: Option<Proxy>,
     /// How names are looked up; tests put their own answers here.
     pub(crate) resolver: Resolver,
 }
@@ -76,11 +85,6 @@ impl Versions {
         };
         offered.iter().map(|name| (*name).to_owned()).collect()
     }
-
-    /// Whether a connected stream is to carry HTTP/2.
-    pub fn are_http2(self, stream: &Stream) -> bool {
-        self == Versions::Http2 || stream.protocol() == Some(b"h2")
-    }
 }
 
 impl Connector {
@@ -94,120 +98,42 @@ impl Connector {
         }
     }
 
-    /// A connected stream to `origin`, or to the Unix socket of the settings, with TLS where the scheme asks
-    /// for it.
+    /// Whether a stream that leads to an origin is to carry HTTP/2. To a proxy itself it is HTTP/1.1 always.
+    pub fn speaks_http2(&self, origin: &Origin, stream: &Stream) -> bool {
+        let proxy = self.proxy.as_ref();
+        let forwarded = proxy.is_some_and(|proxy| proxy.forwards(origin).is_some());
+        !forwarded && (self.versions == Versions::Http2 || stream.protocol() == Some(b"h2"))
+    }
+
+    /// A stream that leads to an origin: through the proxy or to the Unix socket of the settings, with TLS where the
+    /// scheme asks for it.
     ///
-    /// `timeout` bounds each attempt to connect as a whole (name resolution and all addresses), and each
-    /// handshake, as httpcore does. Before the k-th retry it waits 0, 0.5, 1, 2, 4, ... seconds. `server_name`
-    /// is what the certificate must name in place of the origin's host.
+    /// Tried again after `Connect` and `ConnectTimeout`, wherever on the way. Before the k-th retry it waits 0, 0.5,
+    /// 1, 2, 4, ... seconds.
     ///
     /// # Errors
     ///
-    /// `Connect` or `ConnectTimeout`, of the last attempt.
+    /// Those of the last attempt: see [`Connector::take`].
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes every socket that it has opened. A name look-up that has begun goes on
-    /// in its thread, unheard.
-    pub async fn connect(
-        &self,
-        origin: &Origin,
-        server_name: Option<&str>,
-        timeout: Option<Duration>,
-        runtime: &Handle,
-    ) -> Result<Stream> {
+    /// As [`Connector::take`].
+    pub async fn connect(&self, to: &Destination, seen: Seen<'_>, runtime: &Handle) -> Result<Way> {
         let mut retries = self.retries;
         let mut pause = Duration::ZERO;
         loop {
-            let attempt = async {
-                let stream = self.attempt(origin, timeout, runtime).await?;
-                if !origin.is_secure() {
-                    return Ok(stream);
-                }
-                self.secure(stream, origin, server_name, timeout, runtime)
-                    .await
-            };
-            let error = match attempt.await {
-                Ok(stream) => return Ok(stream),
+            let error = match self.attempt(to, seen, runtime).await {
+                Ok(way) => return Ok(way),
                 Err(error) => error,
             };
-            if retries == 0 {
+            // A proxy's refusal, or its silence, is an answer.
+            if retries == 0 || !matches!(error.kind(), Kind::Connect | Kind::ConnectTimeout) {
                 return Err(error);
             }
             retries -= 1;
             sleep(pause, runtime).await;
             pause = pause.saturating_mul(2).max(FIRST_PAUSE);
         }
-    }
-
-    /// One attempt, without retries and without TLS.
-    ///
-    /// # Errors
-    ///
-    /// `Connect` or `ConnectTimeout`.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`Connector::connect`].
-    pub async fn attempt(
-        &self,
-        origin: &Origin,
-        timeout: Option<Duration>,
-        runtime: &Handle,
-    ) -> Result<Stream> {
-        let opened = async {
-            match &self.uds {
-                Some(path) => socket::connect_unix(path, &self.socket_options, runtime).await,
-                None => self.connect_tcp(origin, runtime).await,
-            }
-        };
-        within(timeout, opened, runtime).await.map(Stream::Plain)
-    }
-
-    /// Puts TLS over a stream to `origin`. Where the first session turns out to be unproven, connects a second
-    /// time: its handshake has been seen by the server, and cannot be gone on with.
-    ///
-    /// # Errors
-    ///
-    /// `Connect` or `ConnectTimeout`; also without a TLS context.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future closes the stream.
-    pub async fn secure(
-        &self,
-        stream: Stream,
-        origin: &Origin,
-        server_name: Option<&str>,
-        timeout: Option<Duration>,
-        runtime: &Handle,
-    ) -> Result<Stream> {
-        let context = self.tls.as_ref().ok_or_else(no_tls)?;
-        let hello = Hello {
-            server_name: Some(match server_name {
-                Some(name) => name.to_owned(),
-                None => String::from_utf8_lossy(&origin.host).into_owned(),
-            }),
-            protocols: self.versions.offered(),
-        };
-        let first = {
-            let (context, hello) = (Arc::clone(context), hello.clone());
-            let open = move || context.open(&hello);
-            shake_hands(stream, open, Vec::new(), timeout, runtime).await
-        };
-        let Some(unproven) = first.as_ref().err().and_then(unproven) else {
-            return first;
-        };
-        let stream = self.attempt(origin, timeout, runtime).await?;
-        let again = {
-            let (context, hello) = (Arc::clone(context), hello.clone());
-            let open = move || context.open_again(&hello, &unproven);
-            shake_hands(stream, open, Vec::new(), timeout, runtime).await
-        };
-        if again.is_ok() {
-            context.remember(&hello);
-        }
-        again
     }
 
     async fn connect_tcp(&self, origin: &Origin, runtime: &Handle) -> Result<SocketStream> {
@@ -275,26 +201,18 @@ async fn shake_hands(
             .await
             .map_err(|error| Error::io(Kind::Connect, error))
     };
-    let stream = within(timeout, shaken, runtime).await?;
+    let stream = within(timeout, Kind::ConnectTimeout, shaken, runtime).await?;
     Ok(Stream::Secure(Box::new(stream)))
-}
-
-/// Why another session might succeed, if it might.
-fn unproven(error: &Error) -> Option<tls::Failure> {
-    let Cause::Io(error) = error.cause() else {
-        return None;
-    };
-    let failure = tls::Failure::inside(error)?;
-    failure.is_unproven().then(|| failure.clone())
 }
 
 fn no_tls() -> Error {
     Error::message(Kind::Connect, "there is no TLS context for this scheme")
 }
 
-/// Fails with `ConnectTimeout` once the time is over.
+/// Fails with the timeout's kind once the time is over.
 async fn within<T>(
     timeout: Option<Duration>,
+    kind: Kind,
     step: impl Future<Output = Result<T>>,
     runtime: &Handle,
 ) -> Result<T> {
@@ -305,9 +223,7 @@ async fn within<T>(
         let _context = runtime.enter();
         tokio::time::timeout(timeout, step)
     };
-    limit
-        .await
-        .unwrap_or_else(|_| Err(Error::new(Kind::ConnectTimeout)))
+    limit.await.unwrap_or_else(|_| Err(Error::new(kind)))
 }
 
 /// httpcore's first pause that is not zero.

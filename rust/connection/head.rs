@@ -150,7 +150,8 @@ impl RequestHead {
         self.close
     }
 
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    /// The bytes to send.
+    pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 }

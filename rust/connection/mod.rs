@@ -25,7 +25,7 @@ pub use framing::Framing;
 pub use head::RequestHead;
 pub use http1::Http1;
 pub use http2::{Http2, Http2Stream, Notice, Refused};
-pub use raw::{HeaderList, ResponseHead};
+pub use raw::{HeadReader, HeaderList, ResponseHead};
 pub use upgraded::Upgraded;
 
 /// A connected byte stream under HTTP: a TCP or Unix socket, later a TLS session over one.

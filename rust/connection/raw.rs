@@ -19,7 +19,7 @@ pub(super) const MAX_HEADERS: usize = 512;
 const USUAL_HEADERS: usize = 64;
 
 /// The head of a final response.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ResponseHead {
     /// The status code.
     pub status: u16,
@@ -120,21 +120,27 @@ impl Recorder {
 
     /// Looks at bytes on their way to hyper. A head ends with an empty line; empty lines before it and
     /// informational heads are skipped, as hyper skips them.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        let rest = self.feed_head(bytes);
+        self.chunks.feed(rest);
+    }
+
+    /// Returns the bytes that are no longer the head's.
+    fn feed_head<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
         while self.state == State::Recording && !bytes.is_empty() {
             let newline = bytes.iter().position(|byte| *byte == b'\n');
             let (line, rest) = bytes.split_at(newline.map_or(bytes.len(), |at| at + 1));
             bytes = rest;
             if self.head.len() + line.len() > MAX_HEAD_SIZE {
                 self.state = State::TooLarge;
-                return;
+                break;
             }
             self.head.extend_from_slice(line);
             if newline.is_some() {
                 self.end_line();
             }
         }
-        self.chunks.feed(bytes);
+        bytes
     }
 
     /// Whether a chunked body breaks a rule that hyper does not have.
@@ -169,6 +175,52 @@ impl Recorder {
             State::Off | State::Recording => Err(disagreement()),
         }
     }
+}
+
+/// What every status line begins with.
+const STATUS_LINE: &[u8] = b"HTTP/1.";
+
+/// Reads one response head where hyper does not: before there is a connection for it.
+#[derive(Debug)]
+pub struct HeadReader(Recorder);
+
+impl Default for HeadReader {
+    fn default() -> Self {
+        let mut recorder = Recorder::default();
+        recorder.start();
+        Self(recorder)
+    }
+}
+
+impl HeadReader {
+    /// Takes the next bytes. Once the head of the final response is complete, gives it with the bytes behind it.
+    ///
+    /// # Errors
+    ///
+    /// `RemoteProtocol` for what cannot become a head, is larger than 100 KiB, or breaks h11's rules.
+    pub fn feed<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(ResponseHead, &'a [u8])>> {
+        let rest = self.0.feed_head(bytes);
+        let begin = &self.0.head[..self.0.head.len().min(STATUS_LINE.len())];
+        if !STATUS_LINE.starts_with(begin) && begin != b"\r" {
+            return Err(remote("The answer is no HTTP/1.1 response."));
+        }
+        if self.0.state == State::Recording {
+            return Ok(None);
+        }
+        // Nobody else reads it, so that what hyper refuses has to be refused here.
+        let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let read = lenient().parse_response(&mut httparse::Response::new(&mut slots), &self.0.head);
+        read.map_err(|error| Error::message(Kind::RemoteProtocol, error.to_string()))?;
+        let (head, _) = self.0.finish()?;
+        Ok(Some((head, rest)))
+    }
+}
+
+/// What h11 reads and httparse would not.
+fn lenient() -> httparse::ParserConfig {
+    let mut config = httparse::ParserConfig::default();
+    config.allow_obsolete_multiline_headers_in_responses(true);
+    config
 }
 
 /// The two readings of a head differ, so neither is to be trusted.
@@ -209,9 +261,8 @@ fn parse(mut bytes: Vec<u8>) -> Result<(ResponseHead, ResponseNotes)> {
         &mut many[..]
     };
     let mut response = httparse::Response::new(slots);
-    let mut config = httparse::ParserConfig::default();
-    config.allow_obsolete_multiline_headers_in_responses(true);
-    let Ok(httparse::Status::Complete(size)) = config.parse_response(&mut response, &bytes) else {
+    let Ok(httparse::Status::Complete(size)) = lenient().parse_response(&mut response, &bytes)
+    else {
         return Err(disagreement());
     };
     let Some(status) = response.code.filter(|_| size == bytes.len()) else {

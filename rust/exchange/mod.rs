@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::connect::{SocketView, Stream};
+use crate::connect::{Leg, SocketView, Stream, Way};
 use crate::connection::{HeaderList, Http2, RequestHead, ResponseHead, Upgraded};
 use crate::error::{Error, Kind, Result};
 use crate::pool::{Acquire, Lease};
@@ -30,10 +30,9 @@ use opening::Attempts;
 
 /// One request/response pair in flight.
 ///
-/// The order of calls is `poll_acquired`, `poll_connected` and `poll_secured`, which may be left out; `poll_sent`,
+/// The order of calls is `poll_acquired` and `poll_leg` for each leg of the way, which may be left out; `poll_sent`,
 /// then for a pushed body `push` and `poll_sent` for each chunk, `finish` and `poll_sent`; `poll_head`; `poll_body` until
-/// `None`. After an error only dropping is left, but for those of `poll_connected` and `poll_secured`: they lead back
-/// to `poll_connected`.
+/// `None`. After an error only dropping is left, but for those of `poll_leg`: they lead back to the first leg.
 ///
 /// `waiting` says since when the caller waits for this step, `None` while nobody does: the timeouts of
 /// a read run only for a caller who waits.
@@ -58,7 +57,7 @@ pub struct Exchange {
     quiet: Option<Quiet>,
 }
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Stream>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Way>> + Send>>;
 type Beginning = Pin<Box<dyn Future<Output = Result<Http2<Stream>>> + Send>>;
 
 #[allow(clippy::large_enum_variant)] // an exchange is on the heap already, and most are `Open` for most of the time
@@ -69,6 +68,8 @@ enum Step {
     },
     Connect {
         connect: Connecting,
+        /// How far that leads.
+        leg: Leg,
         lease: Lease<Parked, Owner>,
         outgoing: Outgoing,
     },
@@ -77,9 +78,10 @@ enum Step {
         lease: Lease<Parked, Owner>,
         outgoing: Outgoing,
     },
-    /// Connected, and TLS has yet to begin.
-    Unsecured {
-        stream: Stream,
+    /// On the way, between two legs.
+    Underway {
+        way: Way,
+        leg: Leg,
         lease: Lease<Parked, Owner>,
         outgoing: Outgoing,
     },
@@ -130,7 +132,7 @@ impl std::fmt::Debug for Step {
             Step::Acquire { .. } => "Acquire",
             Step::Disconnected { .. } => "Disconnected",
             Step::Connect { .. } => "Connect",
-            Step::Unsecured { .. } => "Unsecured",
+            Step::Underway { .. } => "Underway",
             Step::Connected { .. } => "Connected",
             Step::Begin { .. } => "Begin",
             Step::Reuse { .. } => "Reuse",
@@ -189,32 +191,30 @@ impl Exchange {
         Poll::Ready(Ok(matches!(self.step, Step::Disconnected { .. })))
     }
 
-    /// Ready once there is a connected stream, after one attempt and no retry; TLS has not begun on it. After an
-    /// error it can be called again, for the next attempt; the lease is kept meanwhile.
-    pub fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if matches!(self.step, Step::Disconnected { .. }) {
-            self.connect(Attempts::One);
-        }
-        match &self.step {
-            Step::Connect { .. } => self.poll_connect(cx),
-            Step::Unsecured { .. }
-            | Step::Connected { .. }
-            | Step::Reuse { .. }
-            | Step::Open { .. } => Poll::Ready(Ok(())),
-            _ => Poll::Ready(Err(misuse())),
+    /// Ready once this leg of the way to an open connection is behind us, after one attempt and no retry. Legs are
+    /// taken in their order. After an error it can be called with the first one again; the lease is kept meanwhile.
+    pub fn poll_leg(&mut self, cx: &mut Context<'_>, leg: Leg) -> Poll<Result<()>> {
+        loop {
+            match &self.step {
+                Step::Disconnected { .. } => self.connect(Attempts::One),
+                Step::Underway { leg: reached, .. } if *reached >= leg => {
+                    return Poll::Ready(Ok(()));
+                }
+                Step::Underway { .. } => self.go_on(),
+                Step::Connect { .. } => ready!(self.poll_connect(cx))?,
+                Step::Connected { .. } | Step::Reuse { .. } | Step::Open { .. } => {
+                    return Poll::Ready(Ok(()));
+                }
+                _ => return Poll::Ready(Err(misuse())),
+            }
         }
     }
 
-    /// Ready once the connection is open: after the TLS handshake, where there is one. After an error
-    /// [`Exchange::poll_connected`] can be called again.
-    pub fn poll_secured(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if matches!(self.step, Step::Unsecured { .. }) {
-            self.secure();
-        }
+    /// What a proxy has answered to the question for a tunnel, until the connection is open.
+    pub fn proxy_answer(&self) -> Option<&ResponseHead> {
         match &self.step {
-            Step::Connect { .. } => self.poll_connect(cx),
-            Step::Connected { .. } | Step::Reuse { .. } | Step::Open { .. } => Poll::Ready(Ok(())),
-            _ => Poll::Ready(Err(misuse())),
+            Step::Underway { way, .. } => way.answer(),
+            _ => None,
         }
     }
 
@@ -230,7 +230,8 @@ impl Exchange {
     /// The connection's socket, once it is open and as long as the response is.
     pub fn view(&self) -> Option<SocketView> {
         match &self.step {
-            Step::Unsecured { stream, .. } | Step::Connected { stream, .. } => Some(stream.view()),
+            Step::Underway { way, .. } => Some(way.stream().view()),
+            Step::Connected { stream, .. } => Some(stream.view()),
             Step::Begin { view, .. } | Step::Complete { view, .. } => Some(view.clone()),
             Step::Reuse { connection, .. } => Some(connection.registered.view().clone()),
             Step::Open { link, .. } => Some(link.view().clone()),
@@ -243,8 +244,9 @@ impl Exchange {
     /// before it is known what the connection speaks.
     pub fn stream_id(&self) -> Option<u32> {
         match &self.step {
-            Step::Connected { stream, .. } => {
-                let is_http2 = self.engine.connector.versions.are_http2(stream);
+            Step::Connected { stream, lease, .. } => {
+                let connector = &self.engine.connector;
+                let is_http2 = connector.speaks_http2(lease.origin(), stream);
                 is_http2.then_some(FIRST_STREAM)
             }
             Step::Begin { .. } => Some(FIRST_STREAM),

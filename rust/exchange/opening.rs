@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::engine::{Multiplexed, Open, Owner, Parked};
 use super::link::Link;
 use super::{Connecting, Exchange, Outgoing, Step, misuse};
-use crate::connect::Stream;
+use crate::connect::{Destination, Leg, Way};
 use crate::connection::{Http1, Http2, Notice, Refused};
 use crate::error::{Kind, Result};
 use crate::pool::Lease;
@@ -37,7 +37,7 @@ impl Exchange {
             match &mut self.step {
                 Step::Acquire { .. } => ready!(self.poll_lease(cx, waiting))?,
                 Step::Disconnected { .. } => self.connect(Attempts::AsConfigured),
-                Step::Unsecured { .. } => self.secure(),
+                Step::Underway { .. } => self.go_on(),
                 Step::Connect { .. } => ready!(self.poll_connect(cx))?,
                 Step::Connected { .. } => self.begin()?,
                 Step::Begin { .. } => ready!(self.poll_begin(cx, waiting))?,
@@ -113,61 +113,66 @@ impl Exchange {
         else {
             unreachable!("called between acquiring and connecting only");
         };
-        let connector = Arc::clone(&self.engine.connector);
-        let runtime = self.engine.runtime.clone();
-        let origin = lease.origin().clone();
-        let timeout = self.timeouts.connect;
-        let server_name = self.server_name.clone();
-        let connect: Connecting = match attempts {
-            Attempts::One => {
-                Box::pin(async move { connector.attempt(&origin, timeout, &runtime).await })
-            }
-            Attempts::AsConfigured => Box::pin(async move {
-                let server_name = server_name.as_deref();
-                connector
-                    .connect(&origin, server_name, timeout, &runtime)
-                    .await
-            }),
+        let leg = match attempts {
+            Attempts::One => Leg::Socket,
+            Attempts::AsConfigured => Leg::OriginTls,
         };
         self.step = Step::Connect {
-            connect,
+            connect: self.towards(&lease, None, leg),
+            leg,
             lease,
             outgoing,
         };
     }
 
-    pub(super) fn secure(&mut self) {
-        let Step::Unsecured {
-            stream,
+    /// Takes the next leg of a way.
+    pub(super) fn go_on(&mut self) {
+        let Step::Underway {
+            way,
+            leg,
             lease,
             outgoing,
         } = std::mem::replace(&mut self.step, Step::Failed)
         else {
-            unreachable!("called between connecting and TLS only");
+            unreachable!("called between two legs only");
         };
-        let connector = Arc::clone(&self.engine.connector);
-        let runtime = self.engine.runtime.clone();
-        let origin = lease.origin().clone();
-        let timeout = self.timeouts.connect;
-        let server_name = self.server_name.clone();
+        let leg = leg.next().expect("at its end a way is an open connection");
         self.step = Step::Connect {
-            connect: Box::pin(async move {
-                let server_name = server_name.as_deref();
-                connector
-                    .secure(stream, &origin, server_name, timeout, &runtime)
-                    .await
-            }),
+            connect: self.towards(&lease, Some(way), leg),
+            leg,
             lease,
             outgoing,
         };
+    }
+
+    /// One leg of a way; without one to go on from, the first leg or all of them.
+    fn towards(&self, lease: &Lease<Parked, Owner>, way: Option<Way>, leg: Leg) -> Connecting {
+        let connector = Arc::clone(&self.engine.connector);
+        let views = Arc::clone(&self.engine.views);
+        let runtime = self.engine.runtime.clone();
+        let id = lease.id();
+        let to = Destination {
+            origin: lease.origin().clone(),
+            server_name: self.server_name.clone(),
+            timeouts: self.timeouts,
+        };
+        Box::pin(async move {
+            let seen = move |view| Box::new(views.enter(id, view)) as Box<dyn Send>;
+            if way.is_none() && leg.next().is_none() {
+                connector.connect(&to, &seen, &runtime).await
+            } else {
+                connector.take(leg, way, &to, &seen, &runtime).await
+            }
+        })
     }
 
     pub(super) fn poll_connect(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let Step::Connect { connect, .. } = &mut self.step else {
             return Poll::Ready(Err(misuse()));
         };
-        let stream = ready!(connect.as_mut().poll(cx));
+        let reached = ready!(connect.as_mut().poll(cx));
         let Step::Connect {
+            leg,
             mut lease,
             outgoing,
             ..
@@ -175,17 +180,19 @@ impl Exchange {
         else {
             unreachable!("matched above");
         };
-        Poll::Ready(match stream {
-            Ok(stream @ Stream::Plain(_)) if lease.origin().is_secure() => {
-                self.step = Step::Unsecured {
-                    stream,
+        Poll::Ready(match reached {
+            Ok(way) if leg.next().is_some() => {
+                self.step = Step::Underway {
+                    way,
+                    leg,
                     lease,
                     outgoing,
                 };
                 Ok(())
             }
-            Ok(stream) => {
-                if !self.engine.connector.versions.are_http2(&stream) {
+            Ok(way) => {
+                let stream = way.into_stream();
+                if !self.engine.connector.speaks_http2(lease.origin(), &stream) {
                     lease.connected();
                 }
                 self.step = Step::Connected {
@@ -213,7 +220,7 @@ impl Exchange {
             unreachable!("called between connecting and HTTP only");
         };
         let view = stream.view();
-        if self.engine.connector.versions.are_http2(&stream) {
+        if self.engine.connector.speaks_http2(lease.origin(), &stream) {
             let (pool, id) = (Arc::downgrade(&self.engine.pool), lease.id());
             let listener = move |notice| {
                 // A pool that is gone has no connections.

@@ -11,8 +11,9 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyList, PyString, PyTuple};
 
+use super::ssl;
 use crate::cell::Part;
-use crate::connect::{SocketOption, SocketOptionValue};
+use crate::connect::{Credentials, HttpProxy, Protocol, Proxy, SocketOption, SocketOptionValue};
 use crate::connection::{HeaderList, RequestHead, ResponseHead};
 use crate::error::Error;
 use crate::heap;
@@ -70,11 +71,13 @@ pub(super) fn origin(scheme: &[u8], host: &[u8], port: Option<i64>) -> PyResult<
     })
 }
 
-/// A header list: pairs of `bytes`, as httpcore's models make them.
+/// A request's head. `headers` are pairs of `bytes`, as httpcore's models make them; with those of a proxy, where
+/// one forwards the request.
 pub(super) fn render(
     method: &[u8],
     target: &[u8],
     headers: &Bound<'_, PyList>,
+    proxy: Option<&HttpProxy>,
 ) -> PyResult<Result<RequestHead, Error>> {
     let mut pairs: Vec<(Bound<'_, PyBytes>, Bound<'_, PyBytes>)> =
         Vec::with_capacity(headers.len());
@@ -88,7 +91,46 @@ pub(super) fn render(
     let slices = pairs
         .iter()
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    Ok(RequestHead::render(method, target, slices))
+    Ok(match proxy {
+        None => RequestHead::render(method, target, slices),
+        Some(proxy) => {
+            let merged = proxy.merged(slices.collect());
+            RequestHead::render(method, target, merged.into_iter())
+        }
+    })
+}
+
+/// The `Settings` of `_proxy.py`.
+pub(super) fn proxy(settings: &Bound<'_, PyAny>) -> PyResult<Proxy> {
+    let py = settings.py();
+    let bytes_of = |name: &Bound<'_, PyString>| bytes(&settings.getattr(name)?);
+    let is_socks: bool = settings.getattr(intern!(py, "is_socks"))?.extract()?;
+    let protocol = if is_socks {
+        let auth: Option<(PyBackedBytes, PyBackedBytes)> =
+            settings.getattr(intern!(py, "auth"))?.extract()?;
+        Protocol::Socks5(auth.map(|(user, password)| Credentials {
+            user: Bytes::copy_from_slice(&user),
+            password: Bytes::copy_from_slice(&password),
+        }))
+    } else {
+        let headers: Vec<(PyBackedBytes, PyBackedBytes)> =
+            settings.getattr(intern!(py, "headers"))?.extract()?;
+        let sessions = settings.getattr(intern!(py, "sessions"))?;
+        Protocol::Http(HttpProxy {
+            headers: (headers.iter())
+                .map(|(name, value)| (Bytes::copy_from_slice(name), Bytes::copy_from_slice(value)))
+                .collect(),
+            tls: Some(ssl::Context::chosen(&sessions)?),
+        })
+    };
+    Ok(Proxy {
+        origin: Origin {
+            scheme: bytes_of(intern!(py, "scheme"))?,
+            host: bytes_of(intern!(py, "host"))?,
+            port: settings.getattr(intern!(py, "port"))?.extract()?,
+        },
+        protocol,
+    })
 }
 
 /// The `timeout` extension: a mapping with up to four of the keys, each a number of seconds or `None`.
@@ -179,7 +221,18 @@ pub(super) fn server_name(value: &Bound<'_, PyAny>) -> PyResult<String> {
 pub(super) fn part(py: Python<'_>, part: Part) -> PyResult<Py<PyAny>> {
     match part {
         Part::Acquired { connects } => Ok(PyBool::new(py, connects).to_owned().into_any().unbind()),
-        Part::Connected | Part::Secured | Part::Sent => Ok(py.None()),
+        Part::Gone { answer: None } | Part::Secured | Part::Sent => Ok(py.None()),
+        Part::Gone {
+            answer: Some(answer),
+        } => {
+            let answer = (
+                PyBytes::new(py, &answer.version),
+                answer.status,
+                PyBytes::new(py, answer.reason.as_deref().unwrap_or_default()),
+                headers(py, &answer.headers)?,
+            );
+            Ok(answer.into_pyobject(py)?.into_any().unbind())
+        }
         Part::Body(frames) if frames.is_empty() => Ok(py.None()),
         Part::Body(frames) => Ok(join(py, &frames)?.into_any().unbind()),
         Part::Head { head, body, ended } => {

@@ -35,6 +35,7 @@ pub(super) struct Exceptions {
     write: Py<PyType>,
     local_protocol: Py<PyType>,
     remote_protocol: Py<PyType>,
+    proxy: Py<PyType>,
 }
 
 impl Exceptions {
@@ -53,6 +54,7 @@ impl Exceptions {
             write: class("WriteError")?,
             local_protocol: class("LocalProtocolError")?,
             remote_protocol: class("RemoteProtocolError")?,
+            proxy: class("ProxyError")?,
         })
     }
 
@@ -67,6 +69,7 @@ impl Exceptions {
             Kind::Write => &self.write,
             Kind::LocalProtocol => &self.local_protocol,
             Kind::RemoteProtocol => &self.remote_protocol,
+            Kind::Proxy => &self.proxy,
             Kind::Moved => return py.get_type::<Moved>(),
         };
         class.bind(py).clone()

@@ -14,6 +14,7 @@ use super::network_stream::{AsyncNetworkStream, Network, NetworkStream};
 use super::ready::Ready;
 use super::running;
 use crate::cell::{ExchangeCell, Failure, Part, Want};
+use crate::connect::Leg;
 use crate::error::{Error, Kind};
 use crate::process::ForkLocal;
 
@@ -151,11 +152,27 @@ impl AsyncExchange {
     }
 
     fn connect(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.wait(py, Want::Connected)
+        self.wait(py, Want::Gone(Leg::Socket))
+    }
+
+    fn secure_proxy(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Gone(Leg::ProxyTls))
+    }
+
+    fn ask_proxy(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Gone(Leg::Ask))
+    }
+
+    fn proxy_answer(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Gone(Leg::Answer))
+    }
+
+    fn agree(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Gone(Leg::Agreement))
     }
 
     fn secure(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.wait(py, Want::Secured)
+        self.wait(py, Want::Gone(Leg::OriginTls))
     }
 
     fn send(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -223,11 +240,27 @@ impl Exchange {
     }
 
     fn connect(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.wait(py, Want::Connected)
+        self.wait(py, Want::Gone(Leg::Socket))
+    }
+
+    fn secure_proxy(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Gone(Leg::ProxyTls))
+    }
+
+    fn ask_proxy(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Gone(Leg::Ask))
+    }
+
+    fn proxy_answer(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Gone(Leg::Answer))
+    }
+
+    fn agree(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.wait(py, Want::Gone(Leg::Agreement))
     }
 
     fn secure(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.wait(py, Want::Secured)
+        self.wait(py, Want::Gone(Leg::OriginTls))
     }
 
     fn send(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {

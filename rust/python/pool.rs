@@ -3,6 +3,7 @@
 //! A pool keeps its settings and makes its engine on first use. In a forked child the engine belongs to
 //! the parent: it is leaked there, and the next request makes a new one.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -17,7 +18,7 @@ use super::exchange::{AsyncExchange, Exchange, Handle};
 use super::network_stream::{AsyncNetworkStream, Network, NetworkStream};
 use super::ssl;
 use crate::cell::ExchangeCell;
-use crate::connect::{Connector, Versions};
+use crate::connect::{Connector, Versions, http_proxy};
 use crate::exchange::Engine;
 use crate::pool::{ConnectionInfo, Counts, Limits, Sharing, Status};
 use crate::process::ForkLocal;
@@ -62,6 +63,7 @@ impl<D> Settings<D> {
         tls: &Bound<'_, PyAny>,
         http1: bool,
         http2: bool,
+        proxy: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let (versions, sharing) = match (http1, http2) {
             (_, false) => (Versions::Http1, Sharing::Never),
@@ -88,6 +90,7 @@ impl<D> Settings<D> {
             uds: uds.map(convert::path).transpose()?,
             socket_options,
             tls: Some(ssl::Context::chosen(tls)?),
+            proxy: proxy.map(convert::proxy).transpose()?,
             ..Connector::default()
         };
         Ok(Self {
@@ -234,10 +237,16 @@ impl<D> Settings<D> {
         server_name: Option<&Bound<'_, PyAny>>,
         stepwise: bool,
     ) -> PyResult<Handle> {
+        let origin = convert::origin(scheme, host, port)?;
+        let proxy = (self.connector.proxy.as_ref()).and_then(|proxy| proxy.forwards(&origin));
+        let target = match proxy {
+            Some(_) => http_proxy::absolute(scheme, host, port, target),
+            None => Cow::Borrowed(target),
+        };
         let request = Request {
-            origin: convert::origin(scheme, host, port)?,
+            origin,
             server_name: server_name.map(convert::server_name).transpose()?,
-            head: convert::render(method, target, headers)?
+            head: convert::render(method, &target, headers, proxy)?
                 .map_err(|error| self.exceptions.of_error(py, &error))?,
             body: match body {
                 Some(body) => RequestBody::Whole(convert::bytes(body)?),
@@ -299,7 +308,8 @@ macro_rules! pool_methods {
             #[new]
             #[pyo3(signature = (
                 flavour, *, tls, max_connections, max_keepalive_connections, keepalive_expiry=None,
-                retries=0, local_address=None, uds=None, socket_options=None, http1=true, http2=false
+                retries=0, local_address=None, uds=None, socket_options=None, http1=true, http2=false,
+                proxy=None
             ))]
             #[allow(clippy::too_many_arguments)] // httpcore's own list of options
             fn new(
@@ -314,6 +324,7 @@ macro_rules! pool_methods {
                 socket_options: Option<&Bound<'_, PyAny>>,
                 http1: bool,
                 http2: bool,
+                proxy: Option<&Bound<'_, PyAny>>,
             ) -> PyResult<Self> {
                 Ok(Self {
                     settings: Settings::new(
@@ -328,6 +339,7 @@ macro_rules! pool_methods {
                         tls,
                         http1,
                         http2,
+                        proxy,
                     )?,
                 })
             }
