@@ -13,9 +13,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use super::{Connector, Stream};
+use super::{Connector, Destination, Stream};
 use crate::error::Result;
 use crate::origin::Origin;
+use crate::timeouts::Timeouts;
 
 /// A test that takes longer than this hangs.
 pub(super) const HANGS: Duration = Duration::from_secs(30);
@@ -73,10 +74,28 @@ pub(super) fn silent_listener() -> (socket2::Socket, SocketAddr, Vec<socket2::So
 
 pub(super) async fn connect(connector: &Connector, host: &str, port: u16) -> Result<Stream> {
     let origin = origin(host, port.into());
-    tokio::time::timeout(
-        HANGS,
-        connector.connect(&origin, None, None, &Handle::current()),
-    )
-    .await
-    .expect("the test hangs")
+    let runtime = Handle::current();
+    let connecting = connect_to(connector, &origin, None, &runtime);
+    tokio::time::timeout(HANGS, connecting)
+        .await
+        .expect("the test hangs")
+}
+
+/// The way to an origin, where nobody is told of it. `timeout` is that of connecting.
+pub(super) async fn connect_to(
+    connector: &Connector,
+    origin: &Origin,
+    timeout: Option<Duration>,
+    runtime: &Handle,
+) -> Result<Stream> {
+    let to = Destination {
+        origin: origin.clone(),
+        server_name: None,
+        timeouts: Timeouts {
+            connect: timeout,
+            ..Timeouts::default()
+        },
+    };
+    let way = connector.connect(&to, &|_| Box::new(()), runtime).await?;
+    Ok(way.into_stream())
 }

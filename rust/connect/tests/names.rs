@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::super::Connector;
 use super::super::resolve::Resolver;
-use super::{connect, listener, origin};
+use super::{connect, connect_to, listener, origin};
 use crate::error::Kind;
 
 #[tokio::test]
@@ -27,8 +27,7 @@ async fn impossible_names_are_connect_errors() {
     }
     let mut bytes = origin("", 80);
     bytes.host = bytes::Bytes::from_static(b"\xff\xfe");
-    let error = connector
-        .connect(&bytes, None, None, &Handle::current())
+    let error = connect_to(&connector, &bytes, None, &Handle::current())
         .await
         .expect_err("no such name");
     assert_eq!(error.kind(), Kind::Connect);
@@ -36,15 +35,14 @@ async fn impossible_names_are_connect_errors() {
 
 #[tokio::test]
 async fn a_port_beyond_the_last_is_a_connect_error() {
-    let error = Connector::default()
-        .connect(
-            &origin("127.0.0.1", 123_456),
-            None,
-            None,
-            &Handle::current(),
-        )
-        .await
-        .expect_err("no such port");
+    let error = connect_to(
+        &Connector::default(),
+        &origin("127.0.0.1", 123_456),
+        None,
+        &Handle::current(),
+    )
+    .await
+    .expect_err("no such port");
     assert_eq!(error.kind(), Kind::Connect);
     assert!(error.to_string().starts_with("[Errno -8] "));
 }
@@ -117,15 +115,14 @@ fn slow() -> (Arc<Slow>, Connector) {
 #[tokio::test]
 async fn a_slow_look_up_is_inside_the_timeout() {
     let (slow, connector) = slow();
-    let error = connector
-        .connect(
-            &origin("slow.example", 80),
-            None,
-            Some(Duration::from_millis(20)),
-            &Handle::current(),
-        )
-        .await
-        .expect_err("nobody answers");
+    let error = connect_to(
+        &connector,
+        &origin("slow.example", 80),
+        Some(Duration::from_millis(20)),
+        &Handle::current(),
+    )
+    .await
+    .expect_err("nobody answers");
     assert_eq!(error.kind(), Kind::ConnectTimeout);
     slow.open();
 }
@@ -135,15 +132,14 @@ async fn abandoned_look_ups_take_a_bounded_number_of_threads() {
     let (slow, connector) = slow();
     let (_listener, port) = listener();
     for _ in 0..40 {
-        let error = connector
-            .connect(
-                &origin("slow.example", port.into()),
-                None,
-                Some(Duration::from_millis(2)),
-                &Handle::current(),
-            )
-            .await
-            .expect_err("nobody answers");
+        let error = connect_to(
+            &connector,
+            &origin("slow.example", port.into()),
+            Some(Duration::from_millis(2)),
+            &Handle::current(),
+        )
+        .await
+        .expect_err("nobody answers");
         assert_eq!(error.kind(), Kind::ConnectTimeout);
     }
     assert!(slow.most.load(Ordering::SeqCst) <= 8);

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::super::resolve::Resolver;
 use super::super::{Address, Connector};
-use super::{closed_port, connect, listener, origin, silent_listener};
+use super::{closed_port, connect, connect_to, listener, origin, silent_listener};
 use crate::error::{Cause, Error, Kind};
 
 fn errno(error: &Error) -> Option<i32> {
@@ -61,8 +61,7 @@ async fn the_timeout_bounds_the_attempt() {
         let connector = Connector::default();
         let origin = origin("127.0.0.1", address.port().into());
         let started = Instant::now();
-        let error = connector
-            .connect(&origin, None, Some(timeout), &Handle::current())
+        let error = connect_to(&connector, &origin, Some(timeout), &Handle::current())
             .await
             .expect_err("nobody answers");
         assert_eq!(error.kind(), Kind::ConnectTimeout);
@@ -109,7 +108,7 @@ fn no_runtime_need_be_current() {
     let connector = with_addresses(vec![live; 3]);
     let origin = origin("three.example", port.into());
     let timeout = Some(super::HANGS);
-    let mut connecting = Box::pin(connector.connect(&origin, None, timeout, runtime.handle()));
+    let mut connecting = Box::pin(connect_to(&connector, &origin, timeout, runtime.handle()));
     // Polled by a thread that is in no runtime's context, until the reactor has done its part.
     let (woken, waits) = std::sync::mpsc::channel();
     let waker = std::task::Waker::from(Arc::new(Unpark(woken)));
@@ -216,10 +215,14 @@ async fn retries_pause_as_httpcores_do() {
         ..Connector::default()
     };
     let started = tokio::time::Instant::now();
-    let error = connector
-        .connect(&origin("none.example", 80), None, None, &Handle::current())
-        .await
-        .expect_err("the name is unknown");
+    let error = connect_to(
+        &connector,
+        &origin("none.example", 80),
+        None,
+        &Handle::current(),
+    )
+    .await
+    .expect_err("the name is unknown");
     assert_eq!(error.to_string(), "[Errno -2] Name or service not known");
     assert_eq!(attempts.load(Ordering::SeqCst), 5);
     // 0 + 0.5 + 1 + 2 seconds.
@@ -323,10 +326,14 @@ async fn a_full_unix_listener_is_waited_for() {
         .expect("there is room for one");
     let origin = origin("second.example", 80);
     let runtime = Handle::current();
-    let full = connector
-        .connect(&origin, None, Some(Duration::from_millis(50)), &runtime)
-        .await
-        .expect_err("the queue is full");
+    let full = connect_to(
+        &connector,
+        &origin,
+        Some(Duration::from_millis(50)),
+        &runtime,
+    )
+    .await
+    .expect_err("the queue is full");
     assert_eq!(full.kind(), Kind::ConnectTimeout);
     let (second, accepted) = tokio::join!(connect(&connector, "second.example", 80), async {
         tokio::task::spawn_blocking(move || listener.accept().map(|_| listener)).await
