@@ -19,6 +19,7 @@ os.environ.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")
 TESTS = [
     "pytest",
     "pytest-timeout",
+    "pytest-xdist",
     "httpx",
     "httpcore[http2,socks]",
     "httpx2; python_version >= '3.11'",
@@ -30,6 +31,8 @@ TESTS = [
     "gevent",
     "tomli; python_version < '3.11'",
 ]
+# Most tests wait for a server or a clock most of the time.
+PARALLEL = ("--numprocesses=auto", "--dist=worksteal")
 # The versions that are supported, as far as they are installed. pyenv's come first: its shims are there for
 # versions that it does not run.
 os.environ["PATH"] = os.pathsep.join(
@@ -56,7 +59,7 @@ def tests(session: nox.Session) -> None:
     """The Python suite, over real sockets. `nox -s tests -- -k cancel` selects."""
     install(session, "httpx", "trio")
     session.install(*TESTS)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -64,7 +67,7 @@ def fork(session: nox.Session) -> None:
     """The same suite where httpcore and httpx are names of httpcore2 and httpx2 (Python 3.11 and newer)."""
     install(session, "httpx2", "trio")
     session.install(*TESTS)
-    session.run("pytest", *session.posargs, env={"HTTPCORE_HYPER_FLAVOUR": "httpcore2"})
+    session.run("pytest", *PARALLEL, *session.posargs, env={"HTTPCORE_HYPER_FLAVOUR": "httpcore2"})
 
 
 @nox.session
