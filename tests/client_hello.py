@@ -33,7 +33,31 @@ def is_placeholder(number: int) -> bool:
     return number & 0x0F0F == 0x0A0A and number >> 8 == number & 0xFF
 
 
+def protocols(flight: bytes) -> list[str]:
+    """The names offered by ALPN, in their order (RFC 7301 section 3.1)."""
+    names, _ = _vector(_read(flight)[1][16], 0, 2)
+    found, at = [], 0
+    while at < len(names):
+        name, at = _vector(names, at, 1)
+        found.append(name.decode())
+    return found
+
+
 def parse(flight: bytes) -> Offer:
+    suites, extensions = _read(flight)
+    # A placeholder of the signalling kind (RFC 5746, RFC 7507) is no suite.
+    signals = {0x00FF, 0x5600}
+    return Offer(
+        versions=_numbers(extensions.get(43, b"\0")[1:]),
+        cipher_suites=_numbers(suites) - signals,
+        groups=_numbers(extensions.get(10, b"\0\0")[2:]),
+        signature_schemes=_numbers(extensions.get(13, b"\0\0")[2:]),
+        extensions=frozenset(extensions),
+    )
+
+
+def _read(flight: bytes) -> tuple[bytes, dict[int, bytes]]:
+    """The cipher suites and the extensions."""
     message = b""
     while flight:
         assert flight[0] == 22, "no handshake record"
@@ -51,15 +75,7 @@ def parse(flight: bytes) -> Offer:
     while place < len(block):
         kind = int.from_bytes(block[place : place + 2], "big")
         extensions[kind], place = _vector(block, place + 2, 2)
-    # A placeholder of the signalling kind (RFC 5746, RFC 7507) is no suite.
-    signals = {0x00FF, 0x5600}
-    return Offer(
-        versions=_numbers(extensions.get(43, b"\0")[1:]),
-        cipher_suites=_numbers(suites) - signals,
-        groups=_numbers(extensions.get(10, b"\0\0")[2:]),
-        signature_schemes=_numbers(extensions.get(13, b"\0\0")[2:]),
-        extensions=frozenset(extensions),
-    )
+    return suites, extensions
 
 
 def _vector(data: bytes, at: int, width: int) -> tuple[bytes, int]:

@@ -8,7 +8,7 @@ is tested here.
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hpack
@@ -60,6 +60,8 @@ class Peer:
         self.bodies: dict[int, bytearray] = collections.defaultdict(bytearray)
         self.ended: set[int] = set()
         self.resets: dict[int, int] = {}
+        # The client's answers to PINGs.
+        self.pongs: list[bytes] = []
         # What the client said in its SETTINGS, and how much may still be sent: stream 0 is the connection.
         self.settings: dict[int, int] = {}
         self.windows: dict[int, int] = {0: FIRST_WINDOW}
@@ -130,7 +132,10 @@ class Peer:
     def _book(self, frame: Frame) -> None:
         stream = frame.stream_id
         if isinstance(frame, HeadersFrame):
-            self.requests[stream] = self._decoder.decode(frame.data)
+            self.requests[stream] = [
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in self._decoder.decode(frame.data, raw=True)
+            ]
             self.windows[stream] = self.settings.get(SettingsFrame.INITIAL_WINDOW_SIZE, FIRST_WINDOW)
         elif isinstance(frame, DataFrame):
             self.bodies[stream] += frame.data
@@ -140,6 +145,8 @@ class Peer:
                     self.give(stream, frame.flow_controlled_length)
         elif isinstance(frame, WindowUpdateFrame):
             self.windows[stream] = self.windows.get(stream, 0) + frame.window_increment
+        elif isinstance(frame, PingFrame) and "ACK" in frame.flags:
+            self.pongs.append(frame.opaque_data)
         elif isinstance(frame, RstStreamFrame):
             self.resets[stream] = frame.error_code
         elif isinstance(frame, SettingsFrame):
@@ -224,6 +231,12 @@ class Peer:
 
     # Both.
 
+    def ping(self, payload: bytes) -> None:
+        """Returns when the client has answered, which it does after all that was sent before."""
+        self.send(PingFrame(0, opaque_data=payload))
+        while payload not in self.pongs:
+            self.read()
+
     def path(self, stream: int) -> str:
         return dict(self.requests[stream])[":path"]
 
@@ -266,14 +279,3 @@ class Peers:
 
     def __getitem__(self, number: int) -> Peer:
         return self.all[number]
-
-
-def is_pong(payload: bytes) -> Callable[[Frame], bool]:
-    """Whether a frame acknowledges a PING with these eight bytes."""
-    return lambda frame: (
-        isinstance(frame, PingFrame) and "ACK" in frame.flags and frame.opaque_data == payload
-    )
-
-
-def kinds(frames: Iterable[Frame]) -> list[str]:
-    return [type(frame).__name__.removesuffix("Frame") for frame in frames]

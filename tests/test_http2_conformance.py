@@ -21,7 +21,6 @@ from frames import (
     STREAM_CLOSED,
     Peer,
     Peers,
-    is_pong,
     raw,
 )
 from hyperframe.frame import (
@@ -450,8 +449,7 @@ def misbehave(peer: Peer, case: Case) -> None:
         stream = peer.read_whole_request() if case.when == "request" else peer.read_request()
     peer.send(*case.frames(peer, stream))
     if case.reaction is PONG:
-        peer.send(PingFrame(0, opaque_data=b"pingpong"))
-        peer.read_until(is_pong(b"pingpong"))
+        peer.ping(b"pingpong")
     elif case.reaction is ACKNOWLEDGES:
         if "ACK" not in peer.read_until(lambda frame: isinstance(frame, SettingsFrame)).flags:
             raise AssertionError("the client sends its SETTINGS once")

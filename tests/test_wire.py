@@ -11,7 +11,7 @@ from doors import ALL_DOORS, DOORS, Door, run
 from engines import HTTPCORE
 from pools import Reply
 from routes import chunk, response
-from servers import FIN, RECEIVE, SERVE, Server, send, wait
+from servers import FIN, RECEIVE, RECEIVE_HEAD, RST, SERVE, Server, send, wait
 from test_pool_limits import through
 
 OK = response(b"ok")
@@ -197,3 +197,27 @@ def test_models_are_httpcores_own(engine: str) -> None:
             await stream.close()
 
         run(way, scenario)
+
+
+class Endless:
+    """A body, and no generator: nobody has to finalise what is not read to its end."""
+
+    def __aiter__(self) -> Endless:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return bytes(65536)
+
+
+@pytest.mark.parametrize("door", ALL_DOORS)
+def test_a_body_without_end_ends_with_its_connection(door: str, engine: str) -> None:
+    """Once the server takes no more, no more is asked for: its answer is looked for, and there is none."""
+
+    async def scenario(door: Door) -> None:
+        with Server([[RECEIVE_HEAD, RST]]) as server:
+            pool = door.pool()
+            headers = [(b"Host", b"a"), (b"Transfer-Encoding", b"chunked")]
+            with pytest.raises((httpcore.ReadError, httpcore.RemoteProtocolError)):
+                await pool.request("POST", server.url(), headers=headers, content=door.body(Endless()))
+
+    through(door, engine, scenario)

@@ -157,10 +157,14 @@ class AsyncEnginePool(_Pool):
             if traced:
                 return await send_traced(self, request, exchange)
             if body is None:
-                await exchange.send()
-                async for chunk in cast(AsyncIterable[bytes], request.stream):
-                    await exchange.write(chunk)
-                await exchange.finish()
+                takes_more = await exchange.send()
+                if takes_more:
+                    async for chunk in cast(AsyncIterable[bytes], request.stream):
+                        takes_more = await exchange.write(chunk)
+                        if not takes_more:
+                            break
+                if takes_more:
+                    await exchange.finish()
             status, headers, extensions, first, ended = await exchange.head()
         except _rust.Moved:
             # Another request found a reason to delegate the pool while this one was in the queue.

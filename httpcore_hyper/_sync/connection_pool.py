@@ -158,10 +158,14 @@ class EnginePool(_Pool):
             if traced:
                 return send_traced(self, request, exchange)
             if body is None:
-                exchange.send()
-                for chunk in cast(Iterable[bytes], request.stream):
-                    exchange.write(chunk)
-                exchange.finish()
+                takes_more = exchange.send()
+                if takes_more:
+                    for chunk in cast(Iterable[bytes], request.stream):
+                        takes_more = exchange.write(chunk)
+                        if not takes_more:
+                            break
+                if takes_more:
+                    exchange.finish()
             status, headers, extensions, first, ended = exchange.head()
         except _rust.Moved:
             # Another request found a reason to delegate the pool while this one was in the queue.

@@ -61,7 +61,10 @@ pub enum Part {
     /// Of an operation that put TLS over its stream.
     Secured,
     /// See [`Want::Sent`].
-    Sent,
+    Sent {
+        /// The server takes the rest of a pushed body; else its answer is to be read.
+        takes_more: bool,
+    },
     /// See [`Want::Head`]. `ended` means that `body` is all of it.
     Head {
         /// Status line and headers.

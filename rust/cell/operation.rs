@@ -143,7 +143,10 @@ impl Operation {
             ),
             Task::Write(bytes) => {
                 let before = bytes.len();
-                let polled = self.stream.poll_write(cx, bytes).map_ok(|()| Part::Sent);
+                let polled = self
+                    .stream
+                    .poll_write(cx, bytes)
+                    .map_ok(|()| Part::Sent { takes_more: true });
                 if bytes.len() != before {
                     state.since = Instant::now();
                 }

@@ -164,13 +164,14 @@ impl Progress {
                 Stage::Sending => {
                     std::task::ready!(exchange.poll_sent(cx, waiting))?;
                     self.stage = Stage::Head;
-                    if self.stepwise
-                        && let Some(error) = exchange.abandon_body()
-                    {
+                    if let Some(error) = exchange.abandon_body() {
+                        // Whoever pushes the body is told to stop; the response may tell why.
                         self.body_open = false;
-                        self.passes = true;
-                        self.failure = Some(Failure::Error(error));
-                        return Poll::Pending;
+                        if self.stepwise {
+                            self.passes = true;
+                            self.failure = Some(Failure::Error(error));
+                            return Poll::Pending;
+                        }
                     }
                 }
                 // httpcore's order: the response is read when the whole body was written.
@@ -229,7 +230,9 @@ impl Progress {
             Want::Gone(_) if self.stage > want.stage() => Some(Ok(Part::Gone {
                 answer: self.proxy_answer.take(),
             })),
-            Want::Sent if self.stage > want.stage() => Some(Ok(Part::Sent)),
+            Want::Sent if self.stage > want.stage() => Some(Ok(Part::Sent {
+                takes_more: self.body_open,
+            })),
             Want::Body if self.stage == Stage::Ended => Some(Ok(Part::Body(Vec::new()))),
             _ => None,
         }

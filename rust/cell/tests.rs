@@ -151,7 +151,7 @@ impl House {
 
     #[track_caller]
     fn sent(&self, cell: &ExchangeCell) {
-        assert!(matches!(self.part(cell, Want::Sent), Ok(Part::Sent)));
+        assert!(matches!(self.part(cell, Want::Sent), Ok(Part::Sent { .. })));
     }
 
     /// The rest of the body, for a caller who drives the exchange itself.
@@ -312,7 +312,7 @@ fn the_first_drive_is_the_callers_and_the_runtime_goes_on() {
     let sent = cell
         .try_drive(Want::Sent)
         .unwrap_or_else(|| announced(&cell, Want::Sent));
-    assert!(matches!(sent, Ok(Part::Sent)));
+    assert!(matches!(sent, Ok(Part::Sent { .. })));
     let (status, mut whole, ended) = head(announced(&cell, Want::Head));
     assert_eq!(status, 200);
     if !ended {
@@ -326,7 +326,10 @@ fn the_first_drive_is_the_callers_and_the_runtime_goes_on() {
 
     // On an idle connection the request leaves with the caller's own poll.
     let next = house.start(port);
-    assert!(matches!(next.try_drive(Want::Sent), Some(Ok(Part::Sent))));
+    assert!(matches!(
+        next.try_drive(Want::Sent),
+        Some(Ok(Part::Sent { .. }))
+    ));
     next.spawn();
     assert_eq!(head(announced(&next, Want::Head)).0, 200);
     next.close();

@@ -95,6 +95,12 @@ impl Promise {
         Ok(())
     }
 
+    /// No more are wanted, whatever the head promised. Gives what is missing.
+    pub(super) fn abandon(&mut self) -> u64 {
+        self.ended = true;
+        std::mem::take(&mut self.missing)
+    }
+
     /// Whether it was said that no more come.
     pub(super) fn is_ended(&self) -> bool {
         self.ended
@@ -173,8 +179,7 @@ impl BodySender {
     /// Nothing reaches the wire any more, and no more is pushed: hyper is given what it still expects, so
     /// that it goes on to the response.
     pub(super) fn abandon(&mut self) {
-        let missing = std::mem::take(&mut self.promise.missing);
-        self.promise.ended = true;
+        let missing = self.promise.abandon();
         if let Some(queue) = &self.queue {
             let mut queue = queue.lock();
             queue.filler = missing;

@@ -65,8 +65,7 @@ impl Link {
     pub(super) fn abandon_body(&mut self) -> Option<Error> {
         match self {
             Link::Http1(open) => open.http.abandon_body(),
-            // What became of the stream is told with the response.
-            Link::Http2 { .. } => None,
+            Link::Http2 { stream, .. } => stream.http.abandon_body(),
         }
     }
 

@@ -221,7 +221,7 @@ pub(super) fn server_name(value: &Bound<'_, PyAny>) -> PyResult<String> {
 pub(super) fn part(py: Python<'_>, part: Part) -> PyResult<Py<PyAny>> {
     match part {
         Part::Acquired { connects } => Ok(PyBool::new(py, connects).to_owned().into_any().unbind()),
-        Part::Gone { answer: None } | Part::Secured | Part::Sent => Ok(py.None()),
+        Part::Gone { answer: None } | Part::Secured => Ok(py.None()),
         Part::Gone {
             answer: Some(answer),
         } => {
@@ -233,6 +233,7 @@ pub(super) fn part(py: Python<'_>, part: Part) -> PyResult<Py<PyAny>> {
             );
             Ok(answer.into_pyobject(py)?.into_any().unbind())
         }
+        Part::Sent { takes_more } => Ok(PyBool::new(py, takes_more).to_owned().into_any().unbind()),
         Part::Body(frames) if frames.is_empty() => Ok(py.None()),
         Part::Body(frames) => Ok(join(py, &frames)?.into_any().unbind()),
         Part::Head { head, body, ended } => {

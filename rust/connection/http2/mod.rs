@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
@@ -41,8 +42,14 @@ const SEND_BUFFER: usize = 256 * 1024;
 /// chatty stream may be ahead of its reader by as many as fit in its window.
 const DATA_FRAME_BUDGET: usize = 256 * 64 * 1024;
 
-/// How many streams that were given up are remembered, so that frames that were on their way are understood.
-const REMEMBERED_RESETS: usize = 1024;
+/// How many streams that were given up are remembered, and for how long, so that frames that were on their way are
+/// understood. A client that closes responses by the thousand is no fault of its server's.
+const REMEMBERED_RESETS: usize = 16 * 1024;
+const REMEMBERED_FOR: Duration = Duration::from_secs(10);
+
+/// How often in its life a connection answers by RST_STREAM what it does not understand, which frames on a stream that
+/// was forgotten are as well, before it is given up: so many answers may wait for a server that does not read them.
+const ERRORS: usize = 64 * 1024;
 
 /// A connection's news for its pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +130,8 @@ impl<S: NetworkStream> Http2<S> {
             .initial_max_send_streams(MAX_STREAMS)
             .max_send_buffer_size(SEND_BUFFER)
             .max_concurrent_reset_streams(REMEMBERED_RESETS)
+            .reset_stream_duration(REMEMBERED_FOR)
+            .max_local_error_reset_streams(Some(ERRORS))
             .data_frame_budget(DATA_FRAME_BUDGET)
             .handshake::<_, Bytes>(FramesIo(Arc::clone(&frames)))
             .await;

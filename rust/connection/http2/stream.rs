@@ -210,6 +210,16 @@ impl<S: NetworkStream> Http2Stream<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Ends the body where the server takes no more, and tells so, once. What became of the stream is told with the
+    /// response, which may still come.
+    pub fn abandon_body(&mut self) -> Option<Error> {
+        let is_cut = self.abandoned && !self.promise.is_ended();
+        is_cut.then(|| {
+            self.promise.abandon();
+            Error::message(Kind::Write, "The server takes no more of the request.")
+        })
+    }
+
     /// Hands over one more chunk of a pushed body. An empty one is nothing.
     ///
     /// # Errors
