@@ -29,6 +29,7 @@ TESTS = [
     "anyio",
     "uvloop",
     "gevent",
+    "hypercorn",
     "tomli; python_version < '3.11'",
 ]
 # Most tests wait for a server or a clock most of the time.
