@@ -206,27 +206,26 @@ def test_a_reload_under_load_costs_nobody_anything(door: str, engine: str, tmp_p
     async def scenario(door: Door) -> None:
         pool = door.pool(**there.options)
         over: list[bool] = []
-        answered: list[bytes] = []
         used: set[tuple[str, int]] = set()
 
         async def work() -> None:
             while not over:
                 reply = await pool.request("GET", there.url + "/small")
                 assert (reply.status, reply.body) == (200, SMALL)
-                answered.append(reply.body)
                 # Closed already, it has no address any more.
                 with contextlib.suppress(OSError):
                     used.add(reply.extensions["network_stream"].get_extra_info("client_addr"))
 
         tasks = [door.start(work()) for _ in range(8)]
         for _ in range(RELOADS):
-            before = len(answered)
+            before = len(used)
             subprocess.run([*there.command, "-s", "reload"], check=True, capture_output=True)
-            assert await door.until(lambda before=before: len(answered) > before + 200, 30)
+            assert await door.until(lambda before=before: len(used) > before, 30), (
+                "no connection was replaced"
+            )
         over.append(True)
         for task in tasks:
             await task.outcome()
-        assert len(used) > 1, "no connection was replaced: this proved nothing"
 
     with running(there, tmp_path):
         through(door, engine, scenario)

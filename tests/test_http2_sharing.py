@@ -264,3 +264,30 @@ def test_what_comes_while_nobody_waits(door: str, engine: str) -> None:
             assert server.accepted == 1
 
     through(door, engine, scenario)
+
+
+def test_late_frames_on_responses_that_were_closed(door: str, engine: str) -> None:
+    """However many were closed, and however much of them was on its way: the connection goes on."""
+    peers = Peers()
+    # h2's own limits on either are 1024.
+    closed = late = 1100
+
+    def play(peer: Peer) -> None:
+        stream = 0
+        for _ in range(closed):
+            stream = peer.read_whole_request()
+            peer.send(peer.head(stream))
+        while stream not in peer.resets:
+            peer.read()
+        peer.send(*[DataFrame(stream, b"late")] * late)
+        peer.serve()
+
+    async def scenario(door: Door) -> None:
+        with Server([peers.plays(after(play))]) as server:
+            pool = door.pool(**PRIOR_KNOWLEDGE)
+            for _ in range(closed):
+                await (await pool.open("GET", server.url())).close()
+            assert (await pool.request("GET", server.url("/next"))).body == b"/next"
+            assert server.accepted == 1
+
+    through(door, engine, scenario)

@@ -145,6 +145,8 @@ class _Way:
 
     def _secure(self, logger: Any) -> None:
         if self._origin.scheme not in (b"https", b"wss"):
+            # A leg that is not there, and the end of the way: which version is spoken is known then.
+            self._exchange.secure()
             return
         name = self._request.extensions.get("sni_hostname") or self._origin.host.decode("ascii")
         secured = self._secured(self._pool._tls().context, name)
