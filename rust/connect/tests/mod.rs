@@ -4,6 +4,7 @@
 mod lull;
 mod names;
 mod options;
+mod proxies;
 mod stream;
 mod tcp;
 
