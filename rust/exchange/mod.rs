@@ -3,30 +3,31 @@
 //! It owns everything that the pair holds (the place in the queue, the lease, the connection) and is
 //! driven from outside, by whichever task or thread polls it. It knows neither tasks nor Python; what
 //! shares it between a task and a caller is `cell`. `engine` is what all exchanges of a pool share, `opening`
-//! the way to an open connection, `link` that connection, whichever protocol it speaks.
+//! the way to an open connection, `beginning` HTTP on it, `link` that connection, whichever protocol it speaks, `step`
+//! how far the exchange has come.
 
+mod beginning;
 mod engine;
 mod link;
 mod opening;
+mod step;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::connect::{Leg, SocketView, Stream, Way};
-use crate::connection::{HeaderList, Http2, RequestHead, ResponseHead, Upgraded};
+use crate::connect::{Leg, SocketView, Stream};
+use crate::connection::{HeaderList, ResponseHead, Upgraded};
 use crate::error::{Error, Kind, Result};
-use crate::pool::{Acquire, Lease};
-use crate::request::{Request, RequestBody};
+use crate::request::Request;
 use crate::timeouts::{Quiet, Timeouts, Watchdog};
 use engine::Tunnel;
 pub use engine::{Engine, Interrupt, Multiplexed, Open, Owner, Parked};
 use link::Link;
 use opening::Attempts;
+use step::{Connecting, Outgoing, Step};
 
 /// One request/response pair in flight.
 ///
@@ -55,100 +56,6 @@ pub struct Exchange {
     trailers: Option<HeaderList>,
     watchdog: Watchdog,
     quiet: Option<Quiet>,
-}
-
-type Connecting = Pin<Box<dyn Future<Output = Result<Way>> + Send>>;
-type Beginning = Pin<Box<dyn Future<Output = Result<Http2<Stream>>> + Send>>;
-
-#[allow(clippy::large_enum_variant)] // an exchange is on the heap already, and most are `Open` for most of the time
-enum Step {
-    Acquire {
-        acquire: Acquire<Parked, Owner>,
-        outgoing: Outgoing,
-    },
-    Connect {
-        connect: Connecting,
-        /// How far that leads.
-        leg: Leg,
-        lease: Lease<Parked, Owner>,
-        outgoing: Outgoing,
-    },
-    /// There is a lease and no connection yet: before the first attempt to open one, and between two.
-    Disconnected {
-        lease: Lease<Parked, Owner>,
-        outgoing: Outgoing,
-    },
-    /// On the way, between two legs.
-    Underway {
-        way: Way,
-        leg: Leg,
-        lease: Lease<Parked, Owner>,
-        outgoing: Outgoing,
-    },
-    /// Connected, with TLS where there is any. HTTP has yet to begin.
-    Connected {
-        stream: Stream,
-        lease: Lease<Parked, Owner>,
-        outgoing: Outgoing,
-    },
-    /// HTTP/2 begins.
-    Begin {
-        begin: Beginning,
-        view: SocketView,
-        lease: Lease<Parked, Owner>,
-        outgoing: Outgoing,
-    },
-    /// An HTTP/2 connection that was idle: what its server may have sent meanwhile is looked at first.
-    Reuse {
-        connection: Arc<Multiplexed>,
-        lease: Lease<Parked, Owner>,
-        outgoing: Outgoing,
-        turns: u8,
-    },
-    Open {
-        // Declared before the lease: on drop the socket closes before the slot is given to the next.
-        link: Link,
-        lease: Lease<Parked, Owner>,
-    },
-    /// The response has come and its connection left HTTP. Declared in this order as well.
-    Upgraded {
-        tunnel: Tunnel,
-        _lease: Lease<Parked, Owner>,
-    },
-    /// The response is complete. The connection is parked in the lease if it can be used again; if not, it stays
-    /// open as long as the response does, for those who ask it for its addresses.
-    Complete {
-        view: SocketView,
-        _spent: Option<Link>,
-        _lease: Lease<Parked, Owner>,
-    },
-    /// An error ended the exchange. Everything that it held is gone.
-    Failed,
-}
-
-impl std::fmt::Debug for Step {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Step::Acquire { .. } => "Acquire",
-            Step::Disconnected { .. } => "Disconnected",
-            Step::Connect { .. } => "Connect",
-            Step::Underway { .. } => "Underway",
-            Step::Connected { .. } => "Connected",
-            Step::Begin { .. } => "Begin",
-            Step::Reuse { .. } => "Reuse",
-            Step::Open { .. } => "Open",
-            Step::Upgraded { .. } => "Upgraded",
-            Step::Complete { .. } => "Complete",
-            Step::Failed => "Failed",
-        })
-    }
-}
-
-/// What still has to be handed to the connection.
-#[derive(Debug)]
-struct Outgoing {
-    head: RequestHead,
-    body: RequestBody,
 }
 
 impl Exchange {

@@ -1,9 +1,10 @@
 //! Pool: which request gets which connection, and when.
 //!
-//! `state` decides, `lease` is what a request holds, and here the two are put under one lock. The lock is
+//! `state` decides on `facts`, `lease` is what a request holds, and here the two are put under one lock. The lock is
 //! never held while anything foreign is dropped, woken or awaited: a connection's drop closes a socket, an
 //! owner's or a waker's may run whatever it likes, this pool included.
 
+mod facts;
 mod lease;
 mod state;
 mod sync;
@@ -22,9 +23,10 @@ use crate::error::{Error, Kind, Result};
 use crate::ledger::{Entry, Item};
 use crate::origin::Origin;
 
+pub use facts::{ConnectionInfo, Counts, Limits, Shareable, Sharing, Status};
 pub use lease::Lease;
 use state::{Acquired, Actions, Grant, State};
-pub use state::{ConnectionInfo, Counts, Limits, Shareable, Sharing, Status};
+
 use sync::Mutex;
 
 /// The connections of one pool, and the requests that wait for them.

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::origin;
-use crate::pool::state::{Acquired, Actions, Counts, Grant, Limits, Sharing, State};
+use crate::pool::state::{Acquired, Actions, Grant, State};
+use crate::pool::{Counts, Limits, Sharing};
 
 const HOSTS: [&str; 3] = ["a", "b", "c"];
 

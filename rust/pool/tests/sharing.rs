@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::origin;
-use crate::pool::state::{Acquired, Actions, Counts, Grant, Limits, Sharing, State, Status};
+use crate::pool::state::{Acquired, Actions, Grant, State};
+use crate::pool::{Counts, Limits, Sharing, Status};
 
 /// The state under test, with what its users hold. Requests are known by the number of their waiter.
 struct Run {
