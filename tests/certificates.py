@@ -41,6 +41,13 @@ def expired_context() -> ssl.SSLContext:
     return context
 
 
+def context_for(*names: str) -> ssl.SSLContext:
+    """A server's context with a certificate for these names alone."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _authority().issue_cert(*names).configure_cert(context)
+    return context
+
+
 def deep_context(depth: int) -> ssl.SSLContext:
     """A server's context with that many authorities between its certificate and the trusted one."""
     authority = _authority()

@@ -19,6 +19,10 @@ class NestedTLS:
         self.session = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._run(self.session.do_handshake)
 
+    def __getattr__(self, name: str) -> Any:
+        """All that is not about bytes is about the socket."""
+        return getattr(self._sock, name)
+
     def recv(self, size: int) -> bytes:
         try:
             return self._run(lambda: self.session.read(size))

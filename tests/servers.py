@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import routes
+from nested_tls import NestedTLS
 from routes import Request
 
 RECEIVE_SIZE = 65536
@@ -117,7 +118,8 @@ class Connection:
 
     def __init__(self, server: Server, sock: socket.socket, number: int, script: Script) -> None:
         self.server = server
-        self.sock = sock
+        # A socket, or TLS within TLS on one.
+        self.sock: Any = sock
         self.number = number
         self.script = script
         # The index of the step that runs now.
@@ -171,7 +173,10 @@ class Connection:
     def _start_tls(self) -> None:
         assert self.server.tls is not None, "the script speaks TLS, but the server has no certificate"
         try:
-            self.sock = self.server.tls.wrap_socket(self.sock, server_side=True)
+            if isinstance(self.sock, ssl.SSLSocket):
+                self.sock = NestedTLS(self.server.tls, self.sock)
+            else:
+                self.sock = self.server.tls.wrap_socket(self.sock, server_side=True)
         except OSError:
             self._end("rst")
             raise _Ended from None

@@ -30,6 +30,7 @@ CE, CT = httpcore.ConnectError, httpcore.ConnectTimeout
 RE, RT = httpcore.ReadError, httpcore.ReadTimeout
 WE, WT = httpcore.WriteError, httpcore.WriteTimeout
 PT, UP = httpcore.PoolTimeout, httpcore.UnsupportedProtocol
+PXE = httpcore.ProxyError
 
 # What is left in the pool afterwards. P0: nothing, the next request opens a connection. P1: one idle
 # connection, the next request reuses it. PX: nothing that is used again. LEFT: not specified.
@@ -228,8 +229,9 @@ async def check_next(door: Door, pool: Pool, server: Server) -> bool:
     reply = outcome.value
     mine = (reply.status, reply.header(b"X-Nonce"), reply.body) == (200, nonce, b"ok")
     check("next", mine, f"the next request got {reply.status} {reply.headers} {reply.body[:80]!r}")
-    # A connection is fresh if nothing but this request ever came over it.
-    return not any(c.requests and c.requests[0].header(b"X-Nonce") == nonce for c in server.connections)
+    # A connection is fresh if nothing but this request ever came over it; a CONNECT does not count.
+    firsts = [next((r for r in c.requests if r.method != b"CONNECT"), None) for c in server.connections]
+    return not any(first is not None and first.header(b"X-Nonce") == nonce for first in firsts)
 
 
 async def check_closed(door: Door, pool: Pool, server: Server) -> None:
