@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import time
+from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from . import ROOT, plot, report
 from .rounds import Result, measure
-from .servers import Nginx, ServerMissing, Sink, can_pin
+from .servers import Nginx, Proxy, ServerMissing, Sink, can_pin
 from .variants import ROWS, Row
 
 # Per round: seconds measured and seconds of warm-up. Quick takes five minutes in all on two cores.
@@ -73,10 +74,16 @@ def run(chosen: argparse.Namespace, rows: list[Row], console: Console) -> None:
     began = time.monotonic()
     large = any(row.work == "download" for row in rows)
     words = TextColumn("{task.description}")
-    with Nginx(large, tls=any(row.tls for row in rows)) as nginx, Sink() as sink:
+    proxied = any(row.proxied for row in rows)
+    with (
+        Nginx(large, tls=any(row.tls for row in rows)) as nginx,
+        Sink() as sink,
+        Proxy() if proxied else nullcontext() as proxy,
+    ):
         order: dict[str, Any] = {
             **{"url": nginx.url, "tls_url": nginx.tls_url, "http2_url": nginx.http2_url},
             "sink": sink.url + "/post",
+            "proxy_url": proxy.url if proxy else "",
             **{"seconds": seconds, "warm_up": warm_up},
         }
         console.print(setting(nginx, rounds, seconds), style="dim")

@@ -207,6 +207,31 @@ class Nginx(Server):
             self._folder = None
 
 
+class Proxy(Server):
+    """A forward proxy that tunnels as well, one thread for each connection."""
+
+    def __init__(self) -> None:
+        binary = shutil.which("tinyproxy")
+        if binary is None:
+            raise ServerMissing("tinyproxy is not installed; on Debian and Ubuntu: apt-get install tinyproxy")
+        super().__init__()
+        self._binary = binary
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def command(self) -> list[str]:
+        self._folder = tempfile.TemporaryDirectory(prefix="httpcore-hyper-bench-")
+        config = Path(self._folder.name) / "tinyproxy.conf"
+        lines = (f"Port {self.port}", "Listen 127.0.0.1", "MaxClients 1000", "LogLevel Critical")
+        config.write_text("\n".join((*lines, f'LogFile "{config}.log"')) + "\n")
+        return [self._binary, "-d", "-c", str(config)]
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+
 class Sink(Server):
     """Takes uploads and answers when it has read them to the end.
 

@@ -20,10 +20,11 @@ from .variants import MAX_CONNECTIONS, TIMEOUT_SECONDS, Row, Variant
 class Client:
     """`url` is fetched whole by `get`, streamed by `download`; `upload` posts bytes or an iterator."""
 
-    def __init__(self, library: str, tls: str = "", http2: bool = False) -> None:
+    def __init__(self, library: str, tls: str = "", http2: bool = False, proxy: str = "") -> None:
         self.library = import_module(library)
         self.tls = tls
         self.http2 = http2
+        self.proxy = proxy or None
 
     def __enter__(self) -> Client:
         return self
@@ -98,11 +99,13 @@ class Httpx(Client):
 
     def __enter__(self) -> Client:
         httpx = self.library if self.library.__name__ == "httpx2" else import_module("httpx")
+        transport = self.transport()
         self.client = httpx.Client(
-            transport=self.transport(),
+            transport=transport,
             verify=trust.context(),
             http2=self.http2,
             limits=limits(httpx),
+            proxy=self.proxy if transport is None else None,
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
         )
@@ -134,6 +137,7 @@ class HttpxOurs(Httpx):
             verify=trust.context(),
             http2=self.http2,
             limits=limits(import_module("httpx")),
+            proxy=self.proxy,
             tls=self.tls or "auto",
         )
 
@@ -305,6 +309,7 @@ class Feed:
         return rest[:size]
 
 
-def make(row: Row, variant: Variant) -> Client:
+def make(row: Row, variant: Variant, proxy_url: str) -> Client:
     http2 = row.http2 and not variant.http1
-    return globals()[variant.client](variant.library, variant.tls, http2)  # type: ignore[no-any-return]
+    proxy = proxy_url if row.proxied else ""
+    return globals()[variant.client](variant.library, variant.tls, http2, proxy)  # type: ignore[no-any-return]

@@ -59,6 +59,9 @@ BY_NAME = {variant.name: variant for variant in VARIANTS}
 # They take no `ssl.SSLContext`, so that they cannot be asked to trust what the others do.
 NO_CONTEXT = ("pyreqwest", "pycurl")
 
+# They take httpx's `proxy`.
+PROXIED = ("httpcore_hyper", "httpx", "httpx2")
+
 # They speak HTTP/2.
 HTTP2 = ("httpcore_hyper", "httpcore", "httpcore2", "httpx", "httpx2")
 
@@ -81,6 +84,7 @@ class Row:
     one_core: bool = False
     tls: bool = False
     http2: bool = False  # over TLS as well
+    proxied: bool = False  # through a forward proxy, or with TLS through its tunnel
 
     @property
     def bulk(self) -> bool:
@@ -97,10 +101,11 @@ class Row:
             for variant in VARIANTS
             if variant.level == self.level
             and self.door in variant.doors
-            and not (variant.ceiling and (self.tls or self.work != "get"))
+            and not (variant.ceiling and (self.tls or self.proxied or self.work != "get"))
             and not (variant.tls and (self.http2 or not self.tls))
             and not (variant.http1 and not self.http2)
             and not (self.http2 and variant.library not in HTTP2)
+            and not (self.proxied and (variant.tls or variant.library not in PROXIED))
             and not (variant.library in NO_CONTEXT and self.tls)
         ]
 
@@ -151,6 +156,9 @@ def _rows() -> tuple[Row, ...]:
     for door in ("asyncio", "sync"):
         name = f"download 256 MB over HTTP/2, under httpx, {door}"
         rows.append(Row(name, "httpx", door, "download", **over_http2))
+    for tls, words in ((False, "a forward proxy"), (True, "a tunnel")):
+        name = f"GET through {words}, under httpx, asyncio, c=64"
+        rows.append(Row(name, "httpx", "asyncio", "get", 64, tls=tls, proxied=True))
     return tuple(rows)
 
 

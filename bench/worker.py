@@ -33,6 +33,7 @@ class Order:
     url: str
     tls_url: str
     http2_url: str
+    proxy_url: str
     sink: str
     seconds: float
     warm_up: float
@@ -124,7 +125,7 @@ async def async_round(row: Row, variant: Variant, order: Order) -> None:
     from . import async_clients
 
     meter = Meter()
-    async with async_clients.make(row, variant) as client:
+    async with async_clients.make(row, variant, order.proxy_url) as client:
         if row.bulk:
 
             async def chunks() -> Any:
@@ -172,7 +173,7 @@ def sync_round(row: Row, variant: Variant, order: Order) -> None:
 
     meter = Meter()
     stopped = threading.Event()
-    with sync_clients.make(row, variant) as client:
+    with sync_clients.make(row, variant, order.proxy_url) as client:
         if row.bulk:
             client.get(order.base(row) + "/small")
             chunks = (PAYLOAD[at : at + UPLOAD_CHUNK] for at in range(0, UPLOAD_BODY, UPLOAD_CHUNK))
