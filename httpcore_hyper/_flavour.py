@@ -13,6 +13,7 @@ import logging
 from abc import ABCMeta
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from inspect import signature
 from threading import RLock
 from types import ModuleType
 from typing import Any
@@ -95,6 +96,11 @@ class Flavour:
         """How to look up each function on the flavour's own way, its name, what it was, and where it is."""
         self.seen_by_proxies = [_look(owner, name) for owner, name in _seen_by_proxies(package)]
         """Those that are on the way to a proxy only."""
+        self.tells_socks_timeouts = any(
+            name == "_init_socks5_connection" and "timeouts" in signature(function).parameters
+            for _, name, function, _ in self.seen_by_proxies
+        )
+        """Whether its listeners are told of the timeouts of a SOCKS conversation."""
 
     @staticmethod
     def of(module: ModuleType) -> Flavour:

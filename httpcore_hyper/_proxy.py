@@ -61,14 +61,16 @@ class Settings:
         """A request as the proxy gets it."""
         target = request.url.target
         # The engine's own rule: `absolute` in rust/connect/http_proxy.rs.
-        target = bytes(request.url) if target.startswith(b"/") else target
+        if target.startswith(b"/"):
+            port = b"" if request.url.port is None else b":%d" % request.url.port
+            target = b"%b://%b%b%b" % (request.url.scheme, _bracketed(request.url.host), port, target)
         headers = [*_without(self.headers, request.headers), *request.headers]
         return self._request(flavour, request, request.method, target, headers, request.stream)
 
     def connect_request(self, flavour: Flavour, request: httpcore.Request) -> httpcore.Request:
         """What the proxy is asked for a tunnel with."""
         origin = request.url.origin
-        target = b"%b:%d" % (origin.host, origin.port)
+        target = b"%b:%d" % (_bracketed(origin.host), origin.port)
         first = _without([(b"Host", target), (b"Accept", b"*/*")], self.headers)
         return self._request(flavour, request, b"CONNECT", target, [*first, *self.headers], None)
 
@@ -90,6 +92,11 @@ class Settings:
             extensions={name: value for name, value in request.extensions.items() if name not in own},
         )
         return made
+
+
+def _bracketed(host: bytes) -> bytes:
+    """A host as it stands before a port: IPv6 addresses in brackets."""
+    return b"[%b]" % host if b":" in host and not host.startswith(b"[") else host
 
 
 def _without(

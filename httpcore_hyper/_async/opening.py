@@ -111,6 +111,8 @@ class _AsyncWay:
             "port": self._origin.port,
             "auth": proxy.auth,
         }
+        if flavour.tells_socks_timeouts:
+            asked["timeouts"] = self._request.extensions.get("timeout", {})
         async with flavour.Trace(
             "setup_socks5_connection", flavour.socks_logger, self._request, asked
         ) as trace:

@@ -112,6 +112,8 @@ class _Way:
             "port": self._origin.port,
             "auth": proxy.auth,
         }
+        if flavour.tells_socks_timeouts:
+            asked["timeouts"] = self._request.extensions.get("timeout", {})
         with flavour.Trace(
             "setup_socks5_connection", flavour.socks_logger, self._request, asked
         ) as trace:
