@@ -176,7 +176,12 @@ def test_what_is_raised(name: str, door_name: str, tls: str) -> None:
     """On each door and by either cryptography what httpcore raises, down to the numbers."""
     case, expected = CASES[name], measure(name)
     assert case.words in expected["words"]
-    assert provoked(case, door_name, HYPER, tls) == expected
+    found = provoked(case, door_name, HYPER, tls)
+    if httpcore.__name__ == "httpcore2":
+        # What an error of a body was raised from is its `__cause__` there; with httpcore, and with us, it is the
+        # `__context__` alone, as with every other error.
+        expected, found = ({**one, "cause": None} for one in (expected, found))
+    assert found == expected
 
 
 @pytest.mark.parametrize("tls", ["auto", "python"])
