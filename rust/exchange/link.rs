@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -22,28 +23,15 @@ pub(super) enum Link {
     /// One stream of it.
     Http2 {
         // Declared first: the stream is given up while the connection is there to say so.
-        stream: Box<SharedStream>,
+        stream: Box<Http2Stream<Stream>>,
         connection: Arc<Multiplexed>,
     },
-}
-
-/// An HTTP/2 stream, and how much had come on its connection when the wait for it began.
-#[derive(Debug)]
-pub(super) struct SharedStream {
-    http: Http2Stream<Stream>,
-    /// `None` while nobody waits.
-    came: Option<u64>,
-    waited: u64,
 }
 
 impl Link {
     pub(super) fn http2(stream: Http2Stream<Stream>, connection: Arc<Multiplexed>) -> Self {
         Link::Http2 {
-            stream: Box::new(SharedStream {
-                http: stream,
-                came: None,
-                waited: 0,
-            }),
+            stream: Box::new(stream),
             connection,
         }
     }
@@ -58,35 +46,35 @@ impl Link {
     pub(super) fn stream_id(&self) -> Option<u32> {
         match self {
             Link::Http1(_) => None,
-            Link::Http2 { stream, .. } => Some(stream.http.id()),
+            Link::Http2 { stream, .. } => Some(stream.id()),
         }
     }
 
     pub(super) fn abandon_body(&mut self) -> Option<Error> {
         match self {
             Link::Http1(open) => open.http.abandon_body(),
-            Link::Http2 { stream, .. } => stream.http.abandon_body(),
+            Link::Http2 { stream, .. } => stream.abandon_body(),
         }
     }
 
     pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match self {
             Link::Http1(open) => open.http.poll_sent(cx),
-            Link::Http2 { stream, .. } => stream.http.poll_sent(cx),
+            Link::Http2 { stream, .. } => stream.poll_sent(cx),
         }
     }
 
     pub(super) fn push(&mut self, chunk: Bytes) -> Result<()> {
         match self {
             Link::Http1(open) => open.http.push(chunk),
-            Link::Http2 { stream, .. } => stream.http.push(chunk),
+            Link::Http2 { stream, .. } => stream.push(chunk),
         }
     }
 
     pub(super) fn finish(&mut self) -> Result<()> {
         match self {
             Link::Http1(open) => open.http.finish(),
-            Link::Http2 { stream, .. } => stream.http.finish(),
+            Link::Http2 { stream, .. } => stream.finish(),
         }
     }
 
@@ -94,7 +82,7 @@ impl Link {
     pub(super) fn is_body_begun(&self) -> bool {
         match self {
             Link::Http1(_) => true,
-            Link::Http2 { stream, .. } => stream.http.is_body_begun(),
+            Link::Http2 { stream, .. } => stream.is_body_begun(),
         }
     }
 
@@ -105,7 +93,7 @@ impl Link {
     ) -> Poll<std::result::Result<ResponseHead, (Error, bool)>> {
         match self {
             Link::Http1(open) => open.http.poll_head(cx).map_err(|error| (error, false)),
-            Link::Http2 { stream, .. } => stream.http.poll_head(cx),
+            Link::Http2 { stream, .. } => stream.poll_head(cx),
         }
     }
 
@@ -119,7 +107,7 @@ impl Link {
     pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         match self {
             Link::Http1(open) => open.http.poll_body(cx),
-            Link::Http2 { stream, .. } => stream.http.poll_body(cx),
+            Link::Http2 { stream, .. } => stream.poll_body(cx),
         }
     }
 
@@ -127,7 +115,7 @@ impl Link {
     pub(super) fn bytes_sent(&self) -> u64 {
         match self {
             Link::Http1(open) => open.http.bytes_written(),
-            Link::Http2 { stream, .. } => stream.http.bytes_sent(),
+            Link::Http2 { stream, .. } => stream.bytes_sent(),
         }
     }
 
@@ -135,35 +123,18 @@ impl Link {
     pub(super) fn bytes_received(&self) -> u64 {
         match self {
             Link::Http1(open) => open.http.bytes_read(),
-            Link::Http2 { stream, .. } => stream.http.bytes_received(),
+            Link::Http2 { stream, .. } => stream.bytes_received(),
         }
     }
 
-    /// Somebody waits for the response, and nothing of it is here.
-    pub(super) fn waits(&mut self) {
+    /// A wait for the response was too long. A connection on which nothing has come for nobody in half of that time takes
+    /// no more streams: its peer may be gone.
+    pub(super) fn timed_out(&mut self, waited: Duration) {
         if let Link::Http2 { stream, .. } = self {
-            let received = stream.http.bytes_received();
-            if stream.came.is_none() || stream.waited != received {
-                stream.came = Some(stream.http.http().bytes_read());
-                stream.waited = received;
-            }
-        }
-    }
-
-    /// The wait was too long. A connection on which nothing has come meanwhile, for nobody, takes no more streams: its
-    /// peer may be gone.
-    pub(super) fn timed_out(&mut self) {
-        if let Link::Http2 { stream, .. } = self {
-            let http = stream.http.http();
-            if stream.came.is_none_or(|came| came == http.bytes_read()) {
+            let http = stream.http();
+            if http.silence() >= waited / 2 {
                 http.retire();
             }
         }
-    }
-}
-
-impl SharedStream {
-    pub(super) fn take_trailers(&mut self) -> Option<crate::connection::HeaderList> {
-        self.http.take_trailers()
     }
 }

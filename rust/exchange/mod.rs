@@ -347,11 +347,10 @@ impl Exchange {
         moved: u64,
     ) -> Poll<Error> {
         let polled = self.poll_quiet(cx, waiting, moved, self.timeouts.read, Kind::ReadTimeout);
-        if let Step::Open { link, .. } = &mut self.step {
-            match polled {
-                Poll::Ready(_) => link.timed_out(),
-                Poll::Pending => link.waits(),
-            }
+        if polled.is_ready()
+            && let Step::Open { link, .. } = &mut self.step
+        {
+            link.timed_out(self.timeouts.read.unwrap_or_default());
         }
         polled
     }

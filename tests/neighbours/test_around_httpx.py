@@ -118,7 +118,10 @@ def test_sentry(need: Callable[[str], Any], installed: None, served: list[str]) 
         with sentry.Client(**options) as client:
             client.capture_event({"message": "hello"})
             client.flush(timeout=10)
-            assert type(client.transport._pool) is httpcore_hyper.ConnectionPool
+            pool = client.transport._pool
+            assert type(pool) is httpcore_hyper.ConnectionPool
+        # Its client leaves it open, and atexit holds the client.
+        pool.close()
         (request,) = server.requests
         assert request.target == b"/api/1/envelope/"
     assert served == ["ConnectionPool"]

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -51,11 +52,10 @@ pub(super) struct Frames<S> {
 }
 
 /// What was seen so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Seen {
-    /// Bytes from the peer, and to it.
-    pub(super) read: u64,
-    pub(super) written: u64,
+    /// When something came from the peer; at first, when the connection began.
+    pub(super) last_read: Instant,
     /// The peer's SETTINGS have come.
     pub(super) settings: bool,
     /// The last one.
@@ -86,7 +86,14 @@ impl<S> Frames<S> {
             going: None,
             setting: false,
             next_read: MIN_READ,
-            seen: Seen::default(),
+            seen: Seen {
+                last_read: Instant::now(),
+                settings: false,
+                goaway: None,
+                eof: false,
+                read_error: None,
+                write_error: None,
+            },
         }
     }
 
@@ -204,7 +211,7 @@ impl<S: NetworkStream> Frames<S> {
                 Poll::Ready(Err(error))
             }
             Ok(()) => {
-                self.seen.read += read as u64;
+                self.seen.last_read = Instant::now();
                 self.seen.eof = read == 0;
                 self.next_read = if read == self.next_read {
                     (self.next_read * 2).min(MAX_READ)
@@ -218,11 +225,10 @@ impl<S: NetworkStream> Frames<S> {
 
     fn wrote(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &polled {
-            Poll::Ready(Ok(written)) => self.seen.written += *written as u64,
             Poll::Ready(Err(error)) => {
                 self.seen.write_error = Some((error.kind(), error.to_string()));
             }
-            Poll::Pending => {}
+            Poll::Ready(Ok(_)) | Poll::Pending => {}
         }
         polled
     }

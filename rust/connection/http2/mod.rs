@@ -187,9 +187,9 @@ impl<S: NetworkStream> Http2<S> {
         self.shared.tell(Notice::Over);
     }
 
-    /// Bytes that came from the server since the handshake.
-    pub fn bytes_read(&self) -> u64 {
-        self.shared.frames.lock().seen.read
+    /// For how long nothing has come from the server.
+    pub fn silence(&self) -> Duration {
+        self.shared.frames.lock().seen.last_read.elapsed()
     }
 }
 
