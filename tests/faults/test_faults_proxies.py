@@ -55,6 +55,7 @@ from servers import (
     Step,
     call,
     drip,
+    flood,
     pause,
     send,
 )
@@ -63,6 +64,8 @@ from socks_server import NO_AUTH, Socks
 from verdicts import judge, parametrize
 
 SHORT = 0.3
+# Far more pieces of a head than any reader takes; who has refused it ends the flood.
+ENDLESS = 1 << 16
 # A cancelled or closed exchange ends within 10 ms by design; a hundred times that for a loaded machine.
 RETURN_DEADLINE = 1.0
 OK = response(b"ok")
@@ -420,7 +423,29 @@ ROWS = [
             tunnel(fails(RPE), send(b"HTTP/1.1 200 OK\r\nA B: c\r\n\r\n"), STALL, label="a bad header"),
         ),
     ),
+    Row(
+        "P-07a",
+        "an answer without an end",
+        scenario=through(
+            tunnel(
+                fails(RPE),
+                *(send(b"HTTP/1.1 200 OK\r\nX: "), flood(b"x" * 1024, ENDLESS)),
+                label="one header",
+            ),
+            tunnel(
+                fails(RPE),
+                *(send(b"HTTP/1.1 200 OK\r\n"), flood(b"X: " + b"x" * 1021 + b"\r\n", ENDLESS)),
+                label="many headers",
+            ),
+        ),
+    ),
     Row("P-08", "a question for a tunnel that is reset", scenario=through(tunnel(fails(RE), RST))),
+    Row(
+        "P-08a",
+        "an answer that is reset in the middle",
+        # Taken before the reset, or discarded by it: an error of reading either way.
+        scenario=through(tunnel(fails(RE), send(b"HTTP/1.1 200 O"), RST)),
+    ),
     Row(
         "P-09",
         "a question for a tunnel without an answer",
@@ -430,6 +455,15 @@ ROWS = [
         "P-10",
         "a tunnel that ends at once",
         scenario=through(tunnel(fails(CE), ESTABLISHED, FIN)),
+    ),
+    Row(
+        "P-10a",
+        "TLS that is reset",
+        scenario=through(
+            Through(fails(CE), [RAW, HEAR, RST], label="with the proxy", kind=HTTPS),
+            tunnel(fails(CE), ESTABLISHED, HEAR, RST, label="in the tunnel"),
+            Through(fails(CE), [*TUNNEL, HEAR, RST], label="in TLS", kind=HTTPS),
+        ),
     ),
     Row(
         "P-11",
@@ -652,6 +686,43 @@ ROWS = [
                     ("the login", USER, [GREETING, send(b"\x05\x02"), LOGIN]),
                     ("the request", None, [GREETING, send(b"\x05\x00"), REQUEST]),
                     ("within a reply", None, answers(CONNECTED[:7], pause(0))),
+                )
+            )
+        ),
+    ),
+    Row(
+        "P-27a",
+        "SOCKS: a reset at each step",
+        scenario=through(
+            *(
+                socks(fails(RE), *script, RST, label=label, auth=auth)
+                for label, auth, script in (
+                    ("the greeting", None, [GREETING]),
+                    ("the login", USER, [GREETING, send(b"\x05\x02"), LOGIN]),
+                    ("the request", None, [GREETING, send(b"\x05\x00"), REQUEST]),
+                )
+            )
+        ),
+    ),
+    Row(
+        "P-27b",
+        "SOCKS: TLS that fails behind it",
+        scenario=through(
+            *(
+                socks(
+                    expect, call(Socks(NO_AUTH)), *script, **{"label": label, "tls": server_context(), **more}
+                )
+                for label, expect, script, more in (
+                    ("the end", fails(CE), [HEAR, FIN], {}),
+                    ("a reset", fails(CE), [HEAR, RST], {}),
+                    ("garbage", fails(CE), [HEAR, send(b"garbage" * 30), STALL], {}),
+                    ("silence", fails(CT), [HEAR, STALL], {"timeout": {"connect": SHORT}}),
+                    (
+                        "a bad certificate",
+                        fails(CE, part="certificate has expired"),
+                        [START_TLS, SERVE],
+                        {"tls": expired_context(), "after": VAIN},
+                    ),
                 )
             )
         ),
