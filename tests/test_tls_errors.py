@@ -178,8 +178,8 @@ def test_what_is_raised(name: str, door_name: str, tls: str) -> None:
     assert case.words in expected["words"]
     found = provoked(case, door_name, HYPER, tls)
     if httpcore.__name__ == "httpcore2":
-        # What an error of a body was raised from is its `__cause__` there; with httpcore, and with us, it is the
-        # `__context__` alone, as with every other error.
+        # What an error of a body was raised from is its `__cause__` there; with httpcore, and with us, it is
+        # the `__context__` alone, as with every other error.
         expected, found = ({**one, "cause": None} for one in (expected, found))
     assert found == expected
 
