@@ -11,6 +11,8 @@ import anyio
 import httpcore
 import httpx
 import pytest
+from certificates import client_context, server_context
+from proxies import serve
 from routes import response
 from servers import CLOSE, RECEIVE, RST, STALL, Server, send
 
@@ -249,3 +251,22 @@ def test_a_request_that_is_not_direct_is_logged_once(
     ):
         client.get("http://127.0.0.1:1/")
     assert len([record for record in caplog.records if "runs on httpcore's engine" in record.message]) == 1
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_sees_the_same(direct: list[bool], scheme: str) -> None:
+    """Through a proxy as well: the same bytes, to it and to the origin behind it."""
+    with Server(tls=server_context() if scheme == "https" else None, app=serve) as server:
+        proxy = httpx.Proxy(
+            f"http://127.0.0.1:{server.port}", auth=("user", "secret"), headers={"X-Proxy": "1"}
+        )
+        context = client_context()
+        for transport in (
+            ours(proxy=proxy, verify=context),
+            httpx.HTTPTransport(proxy=proxy, verify=context),
+        ):
+            with httpx.Client(transport=transport) as client:
+                assert client.get(f"{scheme}://example.com/a?b=c").status_code == 200
+        first, second = ([request.head for request in one.requests] for one in server.connections)
+    assert first == second
+    assert direct == [True]
