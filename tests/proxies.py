@@ -39,8 +39,9 @@ def well_behaved(kind: str, *, tls: bool, auth: object = None) -> Script:
 
 def proxy_to(server: Server, kind: str, auth: tuple[str, str] | None = None, **more: Any) -> httpcore.Proxy:
     """The proxy that a server is."""
-    context = client_context() if kind == HTTPS else None
-    return httpcore.Proxy(f"{kind}://{server.host}:{server.port}", auth=auth, ssl_context=context, **more)
+    if kind == HTTPS:
+        more = {"ssl_context": client_context(), **more}
+    return httpcore.Proxy(f"{kind}://{server.host}:{server.port}", auth=auth, **more)
 
 
 def pool_behind(door: Door, server: Server, kind: str, auth: Any = None, **options: Any) -> Pool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpcore
-from certificates import context_for, expired_context, server_context
+from certificates import careless_context, context_for, expired_context, server_context, stranger_context
 from doors import ANYIO, ASYNC_DOORS, EMPTY, OWN, Door
 from http2_server import Http2
 from matrix import (
@@ -88,6 +88,8 @@ class Through:
     host: bytes | None = None
     timeout: Mapping[str, float] = dataclasses.field(default_factory=dict)
     pool: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    # What the client trusts an `https` proxy by; else what it trusts the origin by.
+    trust: ssl.SSLContext | None = None
     wire: Callable[[Server], None] | None = None
 
 
@@ -104,6 +106,9 @@ async def _run(door: Door, case: Through) -> None:
     # A handshake that rustls cannot finish is begun again, on a second connection.
     with Server([case.script] * 8, tls=case.tls, app=serve) as server:
         pool = pool_behind(door, server, case.kind, case.auth, **case.pool)
+        if case.trust is not None:
+            # Before its first request a pool's settings are all there is of it.
+            pool.raw._proxy.ssl_context = case.trust
         url = httpcore.URL(
             scheme="http" if case.tls is None else "https",
             host=case.host or server.host,
@@ -540,12 +545,38 @@ ROWS = [
         "an https proxy that is not to be trusted",
         scenario=through(
             *(
-                Through(expect, [SERVE], VAIN, label, HTTPS, tls)
-                for label, expect, tls in (
-                    ("a stranger", fails(CE), expired_context()),
-                    ("another host", fails(CE), context_for("other.com")),
+                Through(expect, [SERVE], VAIN, label, HTTPS, tls, trust=trust)
+                for label, expect, tls, trust in (
+                    ("too old", fails(CE), expired_context(), None),
+                    ("of another host", fails(CE), context_for("other.com"), None),
+                    ("of a stranger", fails(CE), server_context(), stranger_context()),
                 )
             )
+        ),
+    ),
+    Row(
+        "P-20a",
+        "an https proxy by its own context, and the origin by its own",
+        scenario=through(
+            Through(
+                fails(CE, part="certificate has expired"),
+                [*TUNNEL, START_TLS, SERVE],
+                VAIN,
+                "the proxy's trusts everybody, the pool's does not",
+                HTTPS,
+                expired_context(),
+                trust=careless_context(),
+            ),
+            Through(
+                Answer(),
+                [SERVE],
+                P1,
+                "both trust everybody",
+                HTTPS,
+                expired_context(),
+                pool={"ssl_context": careless_context()},
+                trust=careless_context(),
+            ),
         ),
     ),
     Row(
