@@ -192,6 +192,7 @@ impl Exchange {
         };
         drop(link);
         self.is_second = true;
+        self.is_resending = true;
         self.queue_again(lease, outgoing);
         true
     }

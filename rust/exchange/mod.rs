@@ -49,8 +49,10 @@ pub struct Exchange {
     server_name: Option<String>,
     owner: Owner,
     step: Step,
-    /// A server has turned the request away unread, and it was sent again: once.
+    /// A server has turned the request away unread, and it is sent again: once.
     is_second: bool,
+    /// Not all of that has gone yet.
+    is_resending: bool,
     /// What to send then.
     again: Option<Outgoing>,
     trailers: Option<HeaderList>,
@@ -75,6 +77,7 @@ impl Exchange {
             server_name,
             owner,
             is_second: false,
+            is_resending: false,
             again: None,
             trailers: None,
             step: Step::Acquire {
@@ -228,9 +231,9 @@ impl Exchange {
         waiting: Option<Instant>,
     ) -> Poll<Result<ResponseHead>> {
         loop {
-            if !matches!(self.step, Step::Open { .. }) {
-                // Sent again.
+            if self.is_resending {
                 ready!(self.poll_sent(cx, waiting))?;
+                self.is_resending = false;
             }
             let Step::Open { link, .. } = &mut self.step else {
                 return Poll::Ready(Err(misuse()));

@@ -13,7 +13,7 @@ import ssl
 import threading
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import httpcore
 import sockets
@@ -145,6 +145,19 @@ class Case:
     # More to check on the first connection once the exchange is over.
     wire: Callable[[Server], None] | None = None
 
+    async def run(self, door: Door) -> None:
+        await run_case(door, self)
+
+
+class Judged(Protocol):
+    """What a row consists of."""
+
+    @property
+    def label(self) -> str: ...
+
+    async def run(self, door: Door) -> None:
+        """Raises `Difference`."""
+
 
 Scenario = Callable[[Door], Coroutine[Any, Any, None]]
 
@@ -153,7 +166,7 @@ Scenario = Callable[[Door], Coroutine[Any, Any, None]]
 class Row:
     id: str
     rule: str
-    cases: tuple[Case, ...] = ()
+    cases: tuple[Judged, ...] = ()
     scenario: Scenario | None = None
     doors: tuple[str, ...] = ("sync", "asyncio", "trio")
 

@@ -11,10 +11,6 @@ from typing import Any
 
 from doors import EMPTY, Door
 from frames import (
-    CANCEL,
-    ENHANCE_YOUR_CALM,
-    NO_ERROR,
-    REFUSED_STREAM,
     Gone,
     Peer,
     Peers,
@@ -23,11 +19,10 @@ from frames import (
 from hyperframe.frame import (
     DataFrame,
     PingFrame,
-    RstStreamFrame,
     SettingsFrame,
     WindowUpdateFrame,
 )
-from matrix import FULL_SIZE, ONE_IDLE, RE, RPE, RT, Row, attempt, check, fails
+from matrix import FULL_SIZE, ONE_IDLE, RPE, RT, Row, attempt, check, fails
 from servers import Server
 from sockets import held_towards
 from verdicts import judge, parametrize
@@ -110,37 +105,6 @@ def answered(
     return scenario
 
 
-def reset(code: int, *, begun: bool = False) -> Play:
-    def play(peer: Peer, stream: int) -> None:
-        if begun:
-            peer.send(peer.head(stream), DataFrame(stream, b"part"))
-        peer.send(RstStreamFrame(stream, error_code=code))
-        peer.serve()
-
-    return asked(play)
-
-
-def refused_once(peer: Peer, stream: int) -> None:
-    peer.send(RstStreamFrame(stream, error_code=REFUSED_STREAM))
-    peer.serve()
-
-
-def says_goodbye(
-    last: int | None, code: int = NO_ERROR, *, answers: bool = True, first: int | None = None
-) -> Play:
-    """A GOAWAY while a request is open; `last` of `None` is the request's own stream."""
-
-    def play(peer: Peer, stream: int) -> None:
-        if first is not None:
-            peer.say_goodbye(first)
-        peer.say_goodbye(stream if last is None else last, code)
-        if answers:
-            peer.answer(stream, b"/first")
-        peer.read_to_the_end()
-
-    return asked(play)
-
-
 def sends(*frames: Any) -> Play:
     """Frames instead of an answer; a function is given the peer and the stream."""
 
@@ -166,37 +130,6 @@ def then_serves(*frames: Any) -> Play:
         peer.serve()
 
     return asked(play)
-
-
-def ends(peer: Peer) -> None:
-    """A FIN, with the client's own end waited for."""
-    peer.connection.sock.shutdown(1)
-    peer.read_to_the_end()
-
-
-async def a_hundred_at_a_goodbye(door: Door) -> None:
-    """Half of them are below the last stream and finish there; the others go to another connection."""
-    count = 100 if FULL_SIZE else 20
-    peers = Peers()
-
-    def play(peer: Peer) -> None:
-        peer.greet()
-        streams = [peer.read_whole_request() for _ in range(count)]
-        last = streams[count // 2 - 1]
-        peer.say_goodbye(last)
-        for stream in streams[: count // 2]:
-            peer.answer(stream, peer.path(stream).encode())
-        peer.read_to_the_end()
-
-    with Server([peers.plays(play), peers.serve()]) as server:
-        pool = door.pool(**PRIOR_KNOWLEDGE)
-        tasks = [door.start(pool.request("GET", server.url(f"/{number}"))) for number in range(count)]
-        for number, task in enumerate(tasks):
-            reply = await task.outcome()
-            check("verdict", reply.body == f"/{number}".encode(), f"{number}: {reply.body!r}")
-        check("verdict", server.accepted == 2, f"{server.accepted} connections")
-        check("after", pool.counts == ONE_IDLE, pool.counts)
-        await pool.close()
 
 
 async def limits_that_change(door: Door) -> None:
@@ -272,52 +205,6 @@ async def half_read_bodies(door: Door) -> None:
         await pool.close()
 
 
-async def frozen(door: Door) -> None:
-    """A peer that falls silent under a connection: whoever is on it times out, nobody after them."""
-    peers = Peers()
-
-    def play(peer: Peer) -> None:
-        peer.greet()
-        peer.answer(peer.read_whole_request(), b"/first")
-        peer.read_to_the_end()
-
-    with Server([peers.plays(play), peers.serve()]) as server:
-        pool = door.pool(**PRIOR_KNOWLEDGE)
-        await pool.request("GET", server.url("/first"))
-        for _ in range(1):
-            outcome = await attempt(door, pool.request("GET", server.url("/lost"), timeout=SHORT))
-            wrong = fails(RT).judge(outcome)
-            check("verdict", wrong is None, f"{wrong}")
-        for number in range(20):
-            reply = await pool.request("GET", server.url(f"/{number}"), timeout=SHORT)
-            check("next", reply.body == f"/{number}".encode(), f"{reply.body!r}")
-        check("next", server.accepted == 2, f"{server.accepted} connections")
-        await pool.close()
-
-
-async def every_stream_reset(door: Door) -> None:
-    count = 10_000 if FULL_SIZE else 200
-    peers = Peers()
-
-    def play(peer: Peer) -> None:
-        peer.greet()
-        try:
-            while True:
-                peer.send(RstStreamFrame(peer.read_whole_request(), error_code=CANCEL))
-        except Gone:
-            pass
-
-    with Server([peers.plays(play)]) as server:
-        pool = door.pool(**PRIOR_KNOWLEDGE)
-        for _ in range(count):
-            outcome = await attempt(door, pool.request("GET", server.url("/")))
-            wrong = fails(RPE).judge(outcome)
-            check("verdict", wrong is None, f"{wrong}")
-        check("after", pool.counts == ONE_IDLE, pool.counts)
-        check("next", server.accepted == 1, f"{server.accepted} connections")
-        await pool.close()
-
-
 async def swapped_answers(door: Door) -> None:
     """Answers in the other order than their requests: each goes to its own."""
     peers = Peers()
@@ -338,122 +225,10 @@ async def swapped_answers(door: Door) -> None:
         await pool.close()
 
 
-async def cut_anywhere(door: Door) -> None:
-    """The peer's bytes end at any offset: an error of httpcore's, or the whole answer."""
-    for at in range(0, 80) if FULL_SIZE else (0, 1, 8, 9, 10, 20, 40):
-        peers = Peers()
-
-        def play(peer: Peer, at: int = at) -> None:
-            peer.read_preface()
-            stream = peer.read_whole_request()
-            frames = (
-                SettingsFrame(0, settings={}),
-                SettingsFrame(0, flags=["ACK"]),
-                peer.head(stream),
-                DataFrame(stream, b"/first", flags=["END_STREAM"]),
-            )
-            peer.send(b"".join(frame.serialize() for frame in frames)[:at])
-            ends(peer)
-
-        with Server([peers.plays(play), peers.serve()]) as server:
-            pool = door.pool(**PRIOR_KNOWLEDGE)
-            outcome = await attempt(door, pool.request("GET", server.url("/first")))
-            check("foreign", not door.foreign, f"{at}: came out of the pool: {door.foreign!r}")
-            if outcome.error is None:
-                check("verdict", outcome.value.body == b"/first", f"{at}: {outcome.value.body!r}")
-            else:
-                wrong = fails(RPE, RE).judge(outcome)
-                check("verdict", wrong is None, f"{at}: {wrong}")
-            await pool.close()
-            check("closed", pool.counts == EMPTY, pool.counts)
-
-
 CONTENT = (":status", "200")
 FLOOD = 5000 if FULL_SIZE else 500
 
 ROWS = [
-    Row("H2-01", "an end after the preface", scenario=broken(greeted(ends))),
-    Row(
-        "H2-03",
-        "an end after the head, and within the body",
-        scenario=broken(
-            asked(lambda peer, stream: (peer.send(peer.head(stream)), ends(peer))),
-            asked(
-                lambda peer, stream: (peer.send(peer.head(stream), DataFrame(stream, b"part")), ends(peer))
-            ),
-        ),
-    ),
-    Row(
-        "H2-04",
-        "silence before and after the head",
-        scenario=broken(
-            asked(lambda peer, stream: peer.read_to_the_end()),
-            asked(lambda peer, stream: (peer.send(peer.head(stream)), peer.read_to_the_end())),
-            errors=(RT,),
-            timeout=SHORT,
-        ),
-    ),
-    Row("H2-05", "refused, and sent again once", scenario=answered(asked(refused_once), after=SAME)),
-    Row(
-        "H2-06",
-        "reset",
-        scenario=broken(
-            reset(CANCEL),
-            reset(2, begun=True),
-            reset(13),
-            after=SAME,
-            text="remote_reset:True",
-        ),
-    ),
-    Row(
-        "H2-07",
-        "reset without an error behind a complete answer",
-        scenario=answered(
-            asked(
-                lambda peer, stream: (
-                    peer.answer(stream, b"/first"),
-                    peer.send(RstStreamFrame(stream, error_code=NO_ERROR)),
-                    peer.serve(),
-                )
-            ),
-            after=SAME,
-        ),
-    ),
-    Row("H2-08", "GOAWAY of everything", scenario=answered(says_goodbye(0, answers=False), connections=2)),
-    Row(
-        "H2-09",
-        "GOAWAY after the request's stream, then its answer",
-        scenario=answered(
-            says_goodbye(None),
-            connections=1,
-            after=NEW,
-        ),
-    ),
-    Row(
-        "H2-10",
-        "GOAWAY after the request's stream, then an end",
-        scenario=broken(
-            asked(lambda peer, stream: (peer.say_goodbye(stream), ends(peer))),
-        ),
-    ),
-    Row(
-        "H2-11",
-        "GOAWAY that asks for calm",
-        scenario=broken(
-            asked(lambda peer, stream: (peer.say_goodbye(stream, ENHANCE_YOUR_CALM), ends(peer))),
-            text=f"error_code:{ENHANCE_YOUR_CALM}",
-        ),
-    ),
-    Row("H2-12", "GOAWAY in the middle of many requests", scenario=a_hundred_at_a_goodbye),
-    Row(
-        "H2-13",
-        "GOAWAY in two steps",
-        scenario=answered(
-            says_goodbye(None, first=2**31 - 1),
-            connections=1,
-            after=NEW,
-        ),
-    ),
     Row(
         "H2-14",
         "a body of another length than was said",
@@ -566,7 +341,6 @@ ROWS = [
             after=SAME,
         ),
     ),
-    Row("H2-38", "every stream is reset", scenario=every_stream_reset),
     Row(
         "H2-39",
         "frames of unknown kinds and flags",
@@ -578,17 +352,6 @@ ROWS = [
     Row("H2-41", "no stream at all is allowed", scenario=no_stream_at_all),
     Row("H2-44", "the limit of streams changes", scenario=limits_that_change),
     Row("H2-46", "bodies that are dropped half-read", scenario=half_read_bodies),
-    Row("H2-49", "a peer that falls silent", scenario=frozen),
-    Row(
-        "H2-51",
-        "HTTP/1.1 where HTTP/2 was expected",
-        scenario=broken(
-            lambda peer: (
-                peer.send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
-                peer.read_to_the_end(),
-            ),
-        ),
-    ),
     Row(
         "H2-52",
         "no SETTINGS before the answer",
@@ -600,7 +363,6 @@ ROWS = [
             ),
         ),
     ),
-    Row("H2-54", "cut at any offset", scenario=cut_anywhere),
     Row("H2-55", "answers in another order", scenario=swapped_answers),
 ]
 

@@ -13,15 +13,18 @@ from typing import Any
 import pytest
 from doors import DOORS, Door, run
 from engines import HTTPCORE
-from matrix import Difference, Row, run_case
+from matrix import Difference, Row
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-_FILE = pathlib.Path(__file__).with_name("verdicts.toml")
-ENTRIES: list[dict[str, Any]] = tomllib.loads(_FILE.read_text("utf-8")).get("difference", [])
+ENTRIES: list[dict[str, Any]] = [
+    entry
+    for file in sorted(pathlib.Path(__file__).parent.glob("verdicts*.toml"))
+    for entry in tomllib.loads(file.read_text("utf-8"))["difference"]
+]
 
 
 def parametrize(rows: list[Row]) -> pytest.MarkDecorator:
@@ -55,7 +58,7 @@ def _run(row: Row, door_name: str, engine: str, tls: str) -> dict[str, Differenc
     seen = {}
     for case in row.cases:
         try:
-            run(new(), run_case, case)
+            run(new(), case.run)
         except Difference as difference:
             seen[case.label] = difference
     if row.scenario is not None:
