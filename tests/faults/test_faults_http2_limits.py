@@ -1,0 +1,330 @@
+"""Chapter H2: frames and header blocks that HTTP/2 does not allow, limits of streams, and windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from doors import Door
+from frames import FIRST_WINDOW, FRAME_SIZE, Gone, Headers, Peer, Peers, raw
+from http2_matrix import (
+    HEAD,
+    PS,
+    Fault,
+    Play,
+    answer,
+    check_next,
+    faults,
+    greeted,
+    new_pool,
+    reply_to,
+    serving,
+)
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    PingFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+from matrix import FULL_SIZE, ONE_IDLE, P0, RPE, Answer, Row, check, check_closed, fails
+from verdicts import judge, parametrize
+
+STATUS = (":status", "200")
+OK = Answer(body=b"ok")
+# Types and flags of frames that hyperframe would not write. RFC 9113 section 6.
+HEADERS, DATA, SETTINGS, PING, WINDOW_UPDATE = 0x1, 0x0, 0x4, 0x6, 0x8
+END_STREAM, END_HEADERS, ACK, PADDED = 0x1, 0x4, 0x1, 0x8
+LARGEST_WINDOW = 2**31 - 1
+UPLOADS, UPLOAD_SIZE = 10, 100_000
+Make = Callable[[Peer, int], Iterable[Frame | bytes]]
+
+
+def sends(make: Make) -> Play:
+    return lambda peer, stream: peer.send(*make(peer, stream))
+
+
+def responds(*headers: tuple[str, str | bytes], data: bytes | None = None, trailers: Headers = ()) -> Play:
+    """A response of exactly these header fields."""
+
+    def frames(peer: Peer, stream: int) -> Iterable[Frame]:
+        yield peer.head(stream, *([] if data is not None else ["END_STREAM"]), headers=headers)  # type: ignore[arg-type]
+        if data is not None:
+            yield DataFrame(stream, data, flags=[] if trailers else ["END_STREAM"])
+        if trailers:
+            yield peer.head(stream, "END_STREAM", headers=trailers)
+
+    return sends(frames)
+
+
+def violates(label: str, make: Make) -> Fault:
+    """It ends the connection."""
+    return Fault(fails(RPE), sends(make), P0, label)
+
+
+def bomb(times: int) -> Make:
+    """One entry of the compression table, of 4 kB, named so many times."""
+
+    def frames(peer: Peer, stream: int) -> Iterable[bytes]:
+        once = peer.block([STATUS, ("x-bomb", "b" * 4000)])
+        # The newest entry; RFC 7541 section 6.1.
+        yield raw(HEADERS, END_HEADERS | END_STREAM, stream, once + b"\xbe" * times)
+
+    return frames
+
+
+def setting(number: int, value: int) -> Fault:
+    """Kept to if it is allowed; the end of the connection if it is not. RFC 9113 section 6.5.2."""
+    forbidden = {
+        # h2 lets a server say 1 as well, which means nothing to a client.
+        SettingsFrame.ENABLE_PUSH: value > 1,
+        # RFC 8441 section 3.
+        SettingsFrame.ENABLE_CONNECT_PROTOCOL: value > 1,
+        SettingsFrame.INITIAL_WINDOW_SIZE: value > LARGEST_WINDOW,
+        SettingsFrame.MAX_FRAME_SIZE: not FRAME_SIZE <= value < 2**24,
+    }
+    frame = raw(SETTINGS, 0, 0, number.to_bytes(2, "big") + value.to_bytes(4, "big"))
+
+    def play(peer: Peer, stream: int) -> None:
+        if number == SettingsFrame.HEADER_TABLE_SIZE:
+            peer._decoder.max_allowed_table_size = value
+        peer.send(frame)
+        answer(peer, stream)
+
+    label = f"{number}={value}"
+    if forbidden.get(number):
+        return violates(label, lambda _peer, _stream: [frame])
+    return Fault(OK, play, PS, label)
+
+
+def shrinks(peer: Peer, stream: int) -> None:
+    """The window is used up, becomes negative, and then, step by step, large enough."""
+    while len(peer.bodies[stream]) < FIRST_WINDOW:
+        peer.read()
+    peer.send(SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 1000}))
+    peer.read_until(lambda frame: isinstance(frame, SettingsFrame) and "ACK" in frame.flags)
+    peer.give(0, 1 << 20)
+    # Up to zero: not a byte may come before the next one.
+    peer.give(stream, FIRST_WINDOW - 1000)
+    peer.send(PingFrame(0, opaque_data=b"anything"))
+    peer.read_until(lambda frame: isinstance(frame, PingFrame))
+    assert len(peer.bodies[stream]) == FIRST_WINDOW, "the client sent into a window that is not open"
+    peer.give(stream, 1 << 20)
+    peer.answer(peer.read_whole_request(), b"%d" % len(peer.bodies[stream]))
+
+
+async def one_at_a_time(door: Door) -> None:
+    """The peer allows one stream: fifty requests take turns on it."""
+
+    def play(peer: Peer) -> None:
+        peer.greet({SettingsFrame.MAX_CONCURRENT_STREAMS: 1})
+        answer(peer, peer.read_whole_request())
+        try:
+            while True:
+                stream = peer.read_whole_request()
+                # What the client sends before it knows of the answer is here before its PING comes back.
+                peer.send(PingFrame(0, opaque_data=b"together"))
+                peer.read_until(lambda frame: isinstance(frame, PingFrame))
+                assert max(peer.requests) == stream, "two streams at a time"
+                answer(peer, stream)
+        except Gone:
+            pass
+
+    peers = Peers()
+    with serving(peers, play) as server:
+        pool = new_pool(door, max_connections=1)
+        await check_next(door, pool, server, peers)
+        tasks = [
+            door.start(pool.request("GET", server.url(), headers={"X-Nonce": f"{number}"}))
+            for number in range(50)
+        ]
+        for number, task in enumerate(tasks):
+            reply = await reply_to(door, task)
+            check("verdict", reply.header(b"X-Nonce") == b"%d" % number, f"{number}: {reply.headers}")
+        check("after", pool.counts == ONE_IDLE, pool.counts)
+        await check_closed(door, pool, server)
+
+
+async def uploads_share_a_window(door: Door) -> None:
+    """The peer gives the connection's window back only when there is nothing left of it."""
+
+    def play(peer: Peer) -> None:
+        answer(peer, peer.read_whole_request())
+        peer.gives_back = False
+        left, whole = FIRST_WINDOW, 0
+        while whole < UPLOADS:
+            frame = peer.read()
+            if isinstance(frame, DataFrame):
+                left -= frame.flow_controlled_length
+                if "END_STREAM" not in frame.flags:
+                    peer.give(frame.stream_id, frame.flow_controlled_length)
+                if left == 0:
+                    left = FIRST_WINDOW
+                    peer.give(0, left)
+                if "END_STREAM" in frame.flags:
+                    whole += 1
+                    peer.answer(peer.read_whole_request(), b"%d" % len(peer.bodies[frame.stream_id]))
+
+    peers = Peers()
+    with serving(peers, greeted(play)) as server:
+        pool = new_pool(door)
+        await check_next(door, pool, server, peers)
+        body = bytes(UPLOAD_SIZE)
+        tasks = [door.start(pool.request("POST", server.url(), content=body)) for _ in range(UPLOADS)]
+        for task in tasks:
+            reply = await reply_to(door, task)
+            check("verdict", reply.body == b"%d" % UPLOAD_SIZE, f"{reply.body!r} bytes came")
+        check("wire", server.accepted == 1, f"{server.accepted} connections")
+        await check_closed(door, pool, server)
+
+
+async def reader_is_late(door: Door) -> None:
+    """Thousands of single bytes wait for a reader."""
+    many = 5_000
+
+    def play(peer: Peer) -> None:
+        stream = peer.read_whole_request()
+        peer.send(peer.head(stream), *[DataFrame(stream, b"a")] * many)
+        peer.send(DataFrame(stream, b"", flags=["END_STREAM"]), PingFrame(0, opaque_data=b"all sent"))
+
+    peers = Peers()
+    with serving(peers, greeted(play)) as server:
+        pool = new_pool(door)
+        stream = await pool.open("GET", server.url())
+        check("verdict", await stream.read() == b"a" * many, "bytes are missing")
+        await stream.close()
+        check("after", pool.counts == ONE_IDLE, pool.counts)
+        check("next", await check_next(door, pool, server, peers) == 0, "not on the same connection")
+        await check_closed(door, pool, server)
+
+
+ROWS = [
+    Row(
+        "H2-20",
+        "headers of HTTP/1.1 connections",
+        faults(
+            Fault(fails(RPE), responds(STATUS, ("connection", "close")), PS, "connection"),
+            Fault(fails(RPE), responds(STATUS, ("connection", b"\xff")), PS, "no UTF-8"),
+            Fault(fails(RPE), responds(STATUS, ("transfer-encoding", "chunked")), PS, "transfer-encoding"),
+        ),
+    ),
+    Row("H2-21", "a request's field in a response", (Fault(Answer(), responds(STATUS, (":path", "/"))),)),
+    Row(
+        "H2-24",
+        "trailers",
+        faults(
+            Fault(OK, responds(STATUS, data=b"ok", trailers=[("x-sum", "1")]), PS, "good"),
+            Fault(
+                fails(RPE),
+                sends(lambda p, s: [p.head(s), DataFrame(s, b"ok"), p.head(s, headers=[("x-sum", "1")])]),
+                PS,
+                "without an end",
+            ),
+        ),
+    ),
+    Row(
+        "H2-27",
+        "SETTINGS that are none",
+        faults(
+            violates("ACK with payload", lambda p, s: [raw(SETTINGS, ACK, 0, bytes(6))]),
+            violates("length", lambda p, s: [raw(SETTINGS, 0, 0, bytes(5))]),
+            violates("window", lambda p, s: [raw(SETTINGS, 0, 0, b"\0\4\xff\xff\xff\xff")]),
+            violates("frame size", lambda p, s: [raw(SETTINGS, 0, 0, b"\0\5\0\0\0\0")]),
+            violates("push", lambda p, s: [raw(SETTINGS, 0, 0, b"\0\2\0\0\0\2")]),
+        ),
+    ),
+    Row(
+        "H2-28",
+        "frames of the wrong form",
+        faults(
+            violates("PING", lambda p, s: [raw(PING, 0, 0, bytes(7))]),
+            violates("WINDOW_UPDATE by 0", lambda p, s: [raw(WINDOW_UPDATE, 0, 0, bytes(4))]),
+            violates("window", lambda p, s: [WindowUpdateFrame(0, window_increment=LARGEST_WINDOW)] * 2),
+            violates("padding", lambda p, s: [p.head(s), raw(DATA, PADDED, s, b"\x05abc")]),
+        ),
+    ),
+    Row(
+        "H2-29",
+        "CONTINUATION without end",
+        (
+            violates(
+                "",
+                lambda p, s: [
+                    HeadersFrame(s, p.block()),
+                    *[ContinuationFrame(s, p.block([("x-more", "v" * 1000)]))] * 2000,
+                ],
+            ),
+        ),
+    ),
+    Row(
+        "H2-30",
+        "compression that is none",
+        faults(
+            violates("index", lambda p, s: [raw(HEADERS, 0x5, s, b"\xff\xff\x7f")]),
+            violates("table size", lambda p, s: [raw(HEADERS, 0x5, s, b"\x3f\xff\xff\x7f")]),
+        ),
+    ),
+    Row(
+        "H2-31",
+        "compression bombs",
+        faults(
+            Fault(fails(RPE), sends(bomb(40)), PS, "160 kB cost the stream"),
+            # 50 MB; above four times the limit h2 takes it for an attack.
+            violates("a frame full costs the connection", bomb(12_000)),
+        ),
+    ),
+    Row(
+        "H2-32",
+        "many and large headers",
+        faults(
+            Fault(Answer(), responds(STATUS, *[("x-part", "v" * 3000)] * 5), PS, "15 kB"),
+            Fault(Answer(), responds(STATUS, *[(f"x-{n}", "v") for n in range(300)]), PS, "300"),
+        ),
+    ),
+    Row("H2-35", "thousands of single bytes, and a reader who is late", scenario=reader_is_late),
+    Row(
+        "H2-40",
+        "every setting",
+        faults(
+            *[
+                setting(number, value)
+                for number in (1, 2, 3, 4, 5, 6, 8, 0xFFFF)
+                for value in (0, 1, 2**14 - 1, 2**24, 2**31, 2**32 - 1)
+                # No stream at all is a row of its own.
+                if (number, value) != (3, 0) and (FULL_SIZE or value in (0, 1, 2**32 - 1))
+            ]
+        ),
+    ),
+    Row("H2-42", "one stream at a time", scenario=one_at_a_time),
+    Row("H2-47", "uploads share a window", scenario=uploads_share_a_window),
+    Row(
+        "H2-48",
+        "a window becomes negative",
+        (
+            Fault(
+                Answer(body=b"200000"),
+                shrinks,
+                PS,
+                method="POST",
+                headers=((b"Content-Length", b"200000"),),
+                content=bytes(200_000),
+                when=HEAD,
+            ),
+        ),
+    ),
+    Row(
+        "H2-53",
+        "a status without a body",
+        faults(
+            Fault(Answer(204, b""), responds((":status", "204")), PS, "204"),
+            Fault(Answer(304, b""), responds((":status", "304"), ("content-length", "9")), PS, "304"),
+            Fault(Answer(200, b""), responds(STATUS, ("content-length", "9")), PS, "HEAD", method="HEAD"),
+        ),
+    ),
+]
+
+
+@parametrize(ROWS)
+def test_row(row: Row, door: str, engine: str) -> None:
+    judge(row, door, engine)
