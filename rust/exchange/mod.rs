@@ -294,16 +294,16 @@ impl Exchange {
             unreachable!("called on an open connection only");
         };
         let view = link.view().clone();
-        let mut spent = None;
-        match link {
+        let spent = match link {
             Link::Http1(mut connection) => {
                 if connection.http.finish_exchange() {
                     lease.park(Parked::Http1 {
                         connection,
                         watchdog: std::mem::take(&mut self.watchdog),
                     });
+                    None
                 } else {
-                    spent = Some(Link::Http1(connection));
+                    Some(Link::Http1(connection))
                 }
             }
             Link::Http2 {
@@ -315,9 +315,9 @@ impl Exchange {
                 connection.watchdogs.lock().push(watchdog);
                 // Ends the request as well, where the server did not want all of it.
                 drop(stream);
-                spent = None;
+                None
             }
-        }
+        };
         self.step = Step::Complete {
             view,
             _spent: spent,

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
 
 use crate::connection::NetworkStream;
 
@@ -95,6 +96,12 @@ impl<S> Frames<S> {
                 write_error: None,
             },
         }
+    }
+
+    /// How much memory it holds for what comes.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.buffer.capacity()
     }
 
     /// Looks at the bytes behind `checked`, and closes the gaps that left-out frames leave.
@@ -190,30 +197,26 @@ impl<S: NetworkStream> Frames<S> {
         let length = target.remaining().min(self.checked - self.start);
         target.put_slice(&self.buffer[self.start..self.start + length]);
         self.start += length;
-        if self.start == self.buffer.len() {
-            // An idle connection holds no buffer.
-            self.buffer = Vec::new();
-            (self.start, self.checked) = (0, 0);
-        }
         Poll::Ready(Ok(()))
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let held = self.buffer.len();
-        self.buffer.resize(held + self.next_read, 0);
-        let mut space = ReadBuf::new(&mut self.buffer[held..]);
-        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut space);
-        let read = space.filled().len();
-        self.buffer.truncate(held + read);
+        self.buffer.reserve(self.next_read);
+        let polled = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.buffer);
+        if self.buffer.is_empty() {
+            // A connection on which nothing comes holds no buffer.
+            self.buffer = Vec::new();
+        }
         match ready!(polled) {
             Err(error) => {
                 self.seen.read_error = Some((error.kind(), error.to_string()));
                 Poll::Ready(Err(error))
             }
-            Ok(()) => {
+            Ok(read) => {
                 self.seen.last_read = Instant::now();
                 self.seen.eof = read == 0;
-                self.next_read = if read == self.next_read {
+                // There may have been more room than that.
+                self.next_read = if read >= self.next_read {
                     (self.next_read * 2).min(MAX_READ)
                 } else {
                     (self.next_read / 2).max(MIN_READ)

@@ -8,6 +8,8 @@ mod failure;
 mod frames;
 mod head;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::Future;
