@@ -116,7 +116,7 @@ class EnginePool(_Pool):
         """Whether somebody listens to a request's events."""
         return (
             self._flavour.http11_logger.isEnabledFor(logging.DEBUG)
-            or self._flavour.http2_logger.isEnabledFor(logging.DEBUG)
+            or (self._http2 and self._flavour.http2_logger.isEnabledFor(logging.DEBUG))
             or self._flavour.connection_logger.isEnabledFor(logging.DEBUG)
             or extensions.get("trace") is not None
             or (

@@ -6,116 +6,39 @@ what becomes of the requests, of the connection, and of those after them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from doors import EMPTY, Door
+from doors import Door
 from engines import HTTPCORE
-from frames import (
-    Gone,
-    Peer,
-    Peers,
-    raw,
-)
-from hyperframe.frame import (
-    DataFrame,
-    PingFrame,
-    SettingsFrame,
-    WindowUpdateFrame,
-)
-from matrix import FULL_SIZE, ONE_IDLE, RPE, RT, Row, attempt, check, fails
+from frames import Gone, Peer, Peers, raw
+from http2_matrix import GONE, PRIOR_KNOWLEDGE, Fault, Play, answer, faults
+from hyperframe.frame import DataFrame, PingFrame, SettingsFrame, WindowUpdateFrame
+from matrix import FULL_SIZE, ONE_IDLE, RPE, RT, Answer, Row, attempt, check, fails
 from servers import Server
-from sockets import held_towards
 from verdicts import judge, parametrize
 
-PRIOR_KNOWLEDGE: dict[str, Any] = {"http1": False, "http2": True}
 SHORT = {"read": 0.2}
-Play = Callable[[Peer], object]
-NEW, SAME, ANY = "on a new connection", "on the same connection", "on whichever connection"
-
-
-def greeted(play: Play, settings: dict[int, int] | None = None) -> Play:
-    def begin(peer: Peer) -> None:
-        peer.greet(settings)
-        play(peer)
-
-    return begin
-
-
-def asked(play: Callable[[Peer, int], object]) -> Play:
-    """A peer that has greeted and read one whole request."""
-    return greeted(lambda peer: play(peer, peer.read_whole_request()))
-
-
-def broken(
-    *plays: Play,
-    errors: Sequence[type[BaseException]] = (RPE,),
-    after: str = NEW,
-    text: str = "",
-    **request: Any,
-) -> Callable[[Door], Any]:
-    """Each peer spoils the first request; the next one fares well."""
-
-    async def scenario(door: Door) -> None:
-        for play in plays:
-            peers = Peers()
-            with Server([peers.plays(play), peers.serve(), peers.serve()]) as server:
-                pool = door.pool(**PRIOR_KNOWLEDGE)
-                outcome = await attempt(door, pool.request("GET", server.url("/first"), **request))
-                check("foreign", not door.foreign, f"came out of the pool: {door.foreign!r}")
-                wrong = fails(*errors, part=text).judge(outcome)
-                check("verdict", wrong is None, f"{wrong}")
-                check("after", pool.counts.startswith("0 active, 0 queued | 0 active"), pool.counts)
-                reply = await pool.request("GET", server.url("/next"))
-                check("next", (reply.status, reply.body) == (200, b"/next"), f"{reply.status} {reply.body!r}")
-                if after != ANY:
-                    check("next", (server.accepted == 1) == (after == SAME), f"{server.accepted} connections")
-                await pool.close()
-                check("closed", pool.counts == EMPTY, pool.counts)
-                gone = await door.until(lambda server=server: held_towards(server.port) == 0, 1.0)
-                check("closed", gone, "a socket is left")
-
-    return scenario
-
-
-def answered(
-    *plays: Play,
-    body: bytes = b"/first",
-    after: str = ANY,
-    connections: int | None = None,
-    **request: Any,
-) -> Callable[[Door], Any]:
-    """Whatever each peer does, the request has its answer, and so has the next."""
-
-    async def scenario(door: Door) -> None:
-        for play in plays:
-            peers = Peers()
-            with Server([peers.plays(play), peers.serve(), peers.serve()]) as server:
-                pool = door.pool(**PRIOR_KNOWLEDGE)
-                reply = await pool.request(request.get("method", "GET"), server.url("/first"))
-                check("verdict", (reply.status, reply.body) == (200, body), f"{reply.status} {reply.body!r}")
-                if connections is not None:
-                    check("verdict", server.accepted == connections, f"{server.accepted} connections")
-                reply = await pool.request("GET", server.url("/next"))
-                check("next", reply.body == b"/next", f"{reply.body!r}")
-                if after != ANY:
-                    check("next", (server.accepted == 1) == (after == SAME), f"{server.accepted} connections")
-                await pool.close()
-                check("closed", pool.counts == EMPTY, pool.counts)
-
-    return scenario
 
 
 def sends(*frames: Any) -> Play:
-    """Frames instead of an answer; a function is given the peer and the stream."""
+    """Frames in the place of an answer; a function is given the peer and the stream."""
 
     def play(peer: Peer, stream: int) -> None:
         peer.send(*(frame(peer, stream) if callable(frame) else frame for frame in frames))
-        # Where only the stream was spoilt.
-        peer.serve()
 
-    return asked(play)
+    return play
+
+
+def then_answers(*frames: Any) -> Play:
+    """Frames, and then the answer."""
+
+    def play(peer: Peer, stream: int) -> None:
+        sends(*frames)(peer, stream)
+        answer(peer, stream)
+
+    return play
 
 
 def heads(*headers: tuple[str, str], end: bool = True) -> Callable[[Peer, int], Any]:
@@ -123,15 +46,8 @@ def heads(*headers: tuple[str, str], end: bool = True) -> Callable[[Peer, int], 
     return lambda peer, stream: peer.head(stream, *flags, headers=headers)
 
 
-def then_serves(*frames: Any) -> Play:
-    """Frames about nothing in particular, and then every answer."""
-
-    def play(peer: Peer, stream: int) -> None:
-        peer.send(*(frame(peer, stream) if callable(frame) else frame for frame in frames))
-        peer.answer(stream, b"/first")
-        peer.serve()
-
-    return asked(play)
+def data(body: bytes, *flags: str) -> Callable[[Peer, int], Any]:
+    return lambda _, stream: DataFrame(stream, body, flags=flags)
 
 
 async def limits_that_change(door: Door) -> None:
@@ -248,144 +164,123 @@ async def swapped_answers(door: Door) -> None:
         await pool.close()
 
 
-CONTENT = (":status", "200")
+STATUS = (":status", "200")
 FLOOD = 5000 if FULL_SIZE else 500
+OK = Answer(body=b"ok")
 
 ROWS = [
     Row(
         "H2-14",
         "a body of another length than was said",
-        scenario=broken(
-            sends(
-                heads(CONTENT, ("content-length", "9"), end=False),
-                lambda _, s: DataFrame(s, b"ab", flags=["END_STREAM"]),
+        faults(
+            Fault(
+                fails(RPE),
+                sends(heads(STATUS, ("content-length", "9"), end=False), data(b"ab", "END_STREAM")),
+                label="short",
             ),
-            sends(
-                heads(CONTENT, ("content-length", "1"), end=False),
-                lambda _, s: DataFrame(s, b"ab", flags=["END_STREAM"]),
+            Fault(
+                fails(RPE),
+                sends(heads(STATUS, ("content-length", "1"), end=False), data(b"ab", "END_STREAM")),
+                label="long",
             ),
-            sends(heads(CONTENT, ("content-length", "1"), ("content-length", "2"), end=False)),
-            after=ANY,
+            Fault(
+                fails(RPE),
+                sends(heads(STATUS, ("content-length", "1"), ("content-length", "2"), end=False)),
+                label="two lengths",
+            ),
         ),
     ),
     Row(
         "H2-17",
         "a status that is none",
-        scenario=broken(
-            sends(heads(("x", "y"))),
-            sends(heads((":status", "abc"))),
-            sends(heads(CONTENT, (":status", "404"))),
-            after=ANY,
+        faults(
+            Fault(fails(RPE), sends(heads(("x", "y"))), label="none"),
+            Fault(fails(RPE), sends(heads((":status", "abc"))), after=GONE, label="letters"),
+            Fault(fails(RPE), sends(heads(STATUS, (":status", "404"))), label="two"),
         ),
     ),
     Row(
         "H2-18",
         "header names and values that are none",
-        scenario=broken(
-            sends(heads(CONTENT, ("Upper", "x"))),
-            sends(heads(CONTENT, ("na me", "x"))),
-            sends(heads(CONTENT, ("x", "a\r\nevil: 1"))),
-            sends(heads(CONTENT, ("x", "a\0b"))),
-            after=ANY,
+        faults(
+            *(
+                Fault(fails(RPE), sends(heads(STATUS, header)), after=GONE, label=label)
+                for label, header in (
+                    ("upper case", ("Upper", "x")),
+                    ("space", ("na me", "x")),
+                    ("CRLF", ("x", "a\r\nevil: 1")),
+                    ("CR", ("x", "a\rb")),
+                    ("LF", ("x", "a\nb")),
+                    ("NUL", ("x", "a\0b")),
+                )
+            )
         ),
     ),
     Row(
         "H2-22",
         "informational answers first",
-        scenario=answered(
-            then_serves(*[lambda peer, stream: peer.head(stream, headers=((":status", "103"),))] * 100),
-            after=SAME,
-        ),
+        faults(Fault(OK, then_answers(*[heads((":status", "103"), end=False)] * 100))),
     ),
     Row(
         "H2-23",
         "an informational answer that ends the stream",
-        scenario=broken(
-            sends(heads((":status", "103"))),
-            after=ANY,
-        ),
+        faults(Fault(fails(RPE), sends(heads((":status", "103"))))),
     ),
     Row(
         "H2-25",
         "frames where none may be",
-        scenario=broken(
-            sends(lambda _, stream: DataFrame(stream, b"early")),
-            sends(lambda peer, _: peer.head(2)),
-            sends(raw(0x9, 0x4, 1, b"")),
-            after=ANY,
+        faults(
+            Fault(fails(RPE), sends(data(b"early")), after=GONE, label="DATA before HEADERS"),
+            Fault(fails(RPE), sends(lambda peer, _: peer.head(2)), after=GONE, label="a stream of its own"),
+            Fault(fails(RPE), sends(raw(0x9, 0x4, 1, b"")), after=GONE, label="CONTINUATION"),
         ),
     ),
     Row(
         "H2-26",
         "frames that are too large",
-        scenario=broken(
-            sends(raw(0x0, 0x0, 1, b"x" * 16385)),
-            sends(b"\xff\xff\xff\x00\x00\x00\x00\x00\x01"),
+        faults(
+            Fault(fails(RPE), sends(raw(0x0, 0x0, 1, b"x" * 16385)), after=GONE, label="whole"),
+            Fault(fails(RPE), sends(b"\xff\xff\xff\x00\x00\x00\x00\x00\x01"), after=GONE, label="head"),
         ),
     ),
     Row(
         "H2-33",
         "empty DATA frames by the hundred, and a body behind them",
-        scenario=answered(
-            asked(
-                lambda peer, stream: (
-                    peer.send(peer.head(stream)),
-                    [peer.send(DataFrame(stream, b"")) for _ in range(FLOOD)],
-                    peer.send(DataFrame(stream, b"/first", flags=["END_STREAM"])),
-                    peer.serve(),
-                )
-            ),
-            after=SAME,
+        faults(
+            Fault(
+                OK,
+                sends(heads(STATUS, end=False), *[data(b"")] * FLOOD, data(b"ok", "END_STREAM")),
+            )
         ),
     ),
     Row(
         "H2-34",
         "a chatty stream lives",
-        scenario=answered(
-            asked(
-                lambda peer, stream: (
-                    peer.send(peer.head(stream)),
-                    [peer.send(DataFrame(stream, b""), DataFrame(stream, b"x")) for _ in range(300)],
-                    peer.send(DataFrame(stream, b"", flags=["END_STREAM"])),
-                    peer.serve(),
-                )
-            ),
-            body=b"x" * 300,
-            after=SAME,
+        faults(
+            Fault(
+                Answer(body=b"x" * 300),
+                sends(heads(STATUS, end=False), *[data(b""), data(b"x")] * 300, data(b"", "END_STREAM")),
+            )
         ),
     ),
     Row(
         "H2-36",
         "PINGs, window updates and SETTINGS by the hundred",
-        scenario=answered(
-            then_serves(*[PingFrame(0, opaque_data=b"12345678")] * FLOOD),
-            then_serves(*[WindowUpdateFrame(0, window_increment=1)] * FLOOD),
-            then_serves(*[SettingsFrame(0, settings={})] * FLOOD),
-            after=SAME,
+        faults(
+            Fault(OK, then_answers(*[PingFrame(0, opaque_data=b"12345678")] * FLOOD), label="PING"),
+            Fault(OK, then_answers(*[WindowUpdateFrame(0, window_increment=1)] * FLOOD), label="windows"),
+            Fault(OK, then_answers(*[SettingsFrame(0, settings={})] * FLOOD), label="SETTINGS"),
         ),
     ),
     Row(
         "H2-39",
         "frames of unknown kinds and flags",
-        scenario=answered(
-            then_serves(*(raw(kind, 0xFF, 0, b"what") for kind in range(0x10, 0x100))),
-            after=SAME,
-        ),
+        faults(Fault(OK, then_answers(*(raw(kind, 0xFF, 0, b"what") for kind in range(0x10, 0x100))))),
     ),
     Row("H2-41", "no stream at all is allowed", scenario=no_stream_at_all),
     Row("H2-44", "the limit of streams changes", scenario=limits_that_change),
     Row("H2-46", "bodies that are dropped half-read", scenario=half_read_bodies),
-    Row(
-        "H2-52",
-        "no SETTINGS before the answer",
-        scenario=answered(
-            lambda peer: (
-                peer.read_preface(),
-                peer.answer(peer.read_whole_request(), b"/first"),
-                peer.serve(),
-            ),
-        ),
-    ),
+    Row("H2-52", "no SETTINGS before the answer", faults(Fault(OK, answer, settings=None))),
     Row("H2-55", "answers in another order", scenario=swapped_answers),
 ]
 
