@@ -355,7 +355,13 @@ async def storm_while_idle(door: Door) -> None:
             wire.receive_request()
             wire.answer(ANSWER)
             for number in range(STORM):
-                storm(wire)
+                try:
+                    storm(wire)
+                except OSError:
+                    # The client has had enough of it: that is a storm as well, unless it was none yet.
+                    check("peer", number, "gone before the first message")
+                    begun.set()
+                    raise
                 if number == ENOUGH:
                     begun.set()
             # If the connection has outlived that, it serves.
