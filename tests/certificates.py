@@ -32,12 +32,12 @@ def server_context(*protocols: str) -> ssl.SSLContext:
     return context
 
 
-def expired_context() -> ssl.SSLContext:
-    """A server's context whose certificate is a day too old."""
+def expired_context(days: int = 1) -> ssl.SSLContext:
+    """A server's context whose certificate was good for a day, up to so many days ago."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    now = datetime.datetime.now(datetime.timezone.utc)
     day = datetime.timedelta(days=1)
-    _authority().issue_cert(*NAMES, not_before=now - 2 * day, not_after=now - day).configure_cert(context)
+    end = datetime.datetime.now(datetime.timezone.utc) - days * day
+    _authority().issue_cert(*NAMES, not_before=end - day, not_after=end).configure_cert(context)
     return context
 
 

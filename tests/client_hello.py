@@ -5,7 +5,9 @@ Written apart from the engine's own reader, so that the two check each other.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import ssl
 
 HEADER = 5
 
@@ -41,6 +43,15 @@ def protocols(flight: bytes) -> list[str]:
         name, at = _vector(names, at, 1)
         found.append(name.decode())
     return found
+
+
+def offered_by(context: ssl.SSLContext) -> Offer:
+    """What sessions of a context offer."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        session.do_handshake()
+    return parse(outgoing.read())
 
 
 def parse(flight: bytes) -> Offer:

@@ -7,6 +7,7 @@ their own matrix; faults of servers are chapter T's.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import pathlib
@@ -178,6 +179,34 @@ def test_trust_from_the_environment(
         assert response.extensions["network_stream"].get_extra_info("tls_backend") == "rustls"
 
 
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+@pytest.mark.parametrize("load", ["set_default_verify_paths", "load_default_certs"])
+def test_trust_from_default_places(
+    variable: str, load: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL's own, which the environment may move; with nothing there nobody is trusted."""
+    place, nothing = tmp_path / "place", tmp_path / "nothing"
+    place.mkdir()
+    nothing.mkdir()
+    hashed(place)
+    (file,) = place.iterdir()
+    places = {"SSL_CERT_FILE": nothing / "ca.pem", "SSL_CERT_DIR": nothing}
+
+    def make() -> ssl.SSLContext:
+        context = bare()
+        getattr(context, load)()
+        return context
+
+    for moved, accepted in ({variable: place if variable == "SSL_CERT_DIR" else file}, True), ({}, False):
+        for name, value in {**places, **moved}.items():
+            monkeypatch.setenv(name, str(value))
+        with Server(tls=server_context()) as server, pools(make) as made:
+            said = compare(made, server.url(host="localhost"))
+            assert said.startswith("accepted") == accepted, said
+            if accepted:
+                assert backend(made["auto"][1], server.url(host="localhost")) == "rustls"
+
+
 def test_trust_that_comes_later_is_honoured(tmp_path: pathlib.Path) -> None:
     """A refusal is never remembered: neither the context nor its directory is a copy."""
 
@@ -303,6 +332,10 @@ def one_suite(context: ssl.SSLContext) -> None:
     context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
 
 
+def former_exchange(context: ssl.SSLContext) -> None:
+    context.set_ciphers("AES128-GCM-SHA256")
+
+
 def careful(context: ssl.SSLContext) -> None:
     context.set_ciphers("DEFAULT:@SECLEVEL=2")
 
@@ -328,6 +361,7 @@ def any_protocol(context: ssl.SSLContext) -> None:
     [
         pytest.param(note, "rustls", id="an attribute of the user's own"),
         pytest.param(one_suite, "rustls", id="one suite of TLS 1.2"),
+        pytest.param(former_exchange, "rustls", id="RSA key exchange, in TLS 1.2"),
         pytest.param(careful, "rustls", id="security level"),
         pytest.param(one_curve, "rustls", id="one curve"),
         pytest.param(want_more, "rustls", id="TLS 1.3 only"),
@@ -377,6 +411,42 @@ def test_other_protocol_objects(caplog: pytest.LogCaptureFixture) -> None:
             ):
                 assert backend(pool, server.url()) == served
     assert "TLS runs on Python's ssl: ssl_context.protocol is" in caplog.text
+
+
+def test_a_servers_context_is_refused() -> None:
+    """It makes no sessions for clients, as `ssl` says itself."""
+    with (
+        Server(tls=server_context()) as server,
+        pools(lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) as made,
+    ):
+        assert "PROTOCOL_TLS_SERVER" in compare(made, server.url(host="localhost"))
+
+
+@pytest.mark.parametrize("place", ["instance", "class"])
+def test_a_pin_by_wrap_bio_is_honoured(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes the sessions has the last word on them."""
+
+    class Pinned(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            super().do_handshake()
+            raise ssl.SSLError("not the certificate that was pinned")
+
+    original = ssl.SSLContext.wrap_bio
+    context = client_context()
+
+    def wrap_bio(own: ssl.SSLContext, *args: Any, **more: Any) -> ssl.SSLObject:
+        session = original(own, *args, **more)
+        session.__class__ = Pinned
+        return session
+
+    if place == "class":
+        monkeypatch.setattr(ssl.SSLContext, "wrap_bio", wrap_bio)
+    else:
+        context.wrap_bio = functools.partial(wrap_bio, context)  # type: ignore[method-assign]
+    with Server(tls=server_context()) as server, httpcore_hyper.ConnectionPool(context) as pool:
+        assert pool.delegated is None
+        assert "pinned" in verdict(pool, server.url(host="localhost"))
+        assert server.accepted == 1
 
 
 def test_a_patched_module_is_left_to_python(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -519,12 +589,7 @@ def test_nothing_is_offered_beyond_the_context(change: Change) -> None:
         with httpcore_hyper.ConnectionPool(context, tls="rustls") as pool:
             verdict(pool, server.url(host="localhost"))
         offered = client_hello.parse(server.connections[0].raw)
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    session = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
-    with contextlib.suppress(ssl.SSLWantReadError):
-        session.do_handshake()
-    allowed = client_hello.parse(outgoing.read())
-    assert offered.exceeds(allowed) == {}
+    assert offered.exceeds(client_hello.offered_by(context)) == {}
     assert offered.versions == {0x0304}
     # Session tickets to resume with (pre_shared_key), and data ahead of the handshake, are never offered.
     assert not offered.extensions & {41, 42}

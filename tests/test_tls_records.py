@@ -12,6 +12,7 @@ from typing import Any
 
 import certificate_cases
 import certificates
+import client_hello
 import pytest
 import trustme
 from certificates_made import DIGITAL_SIGNATURE, KEY_ENCIPHERMENT
@@ -23,6 +24,7 @@ from tls_by_hand import (
     EARLY_DATA,
     Server12,
     Server13,
+    ask_for_group,
     certificate_request,
     extension,
     message,
@@ -125,6 +127,19 @@ def test_a_good_server_is_served(server: Any, served: str) -> None:
 )
 def test_odd_handshakes(server: Any, said: str) -> None:
     assert said in outcome([play(server)])
+
+
+# Groups by the registry's numbers: one that no client of these tests has, one that quantum computers do not
+# break, which OpenSSL has since 3.5, and one that every client has a key for already.
+NO_GROUP, X25519MLKEM768, X25519 = 0xFEFE, 0x11EC, 29
+
+
+@pytest.mark.parametrize("group", [NO_GROUP, X25519MLKEM768, X25519])
+def test_servers_that_ask_for_a_key_of_another_group(group: int) -> None:
+    """Of one that was not offered; or for a key that was sent with the first flight."""
+    if group == X25519MLKEM768 and group in client_hello.offered_by(trusting()).groups:
+        pytest.skip("this OpenSSL has the group, and would answer")
+    assert outcome([ask_for_group(group)]).startswith("ConnectError [SSL")
 
 
 def test_a_context_may_do_without_renegotiation_info() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import client_hello
 import pytest
+import trustme
 from certificates import client_context, server_context, stranger_context
 from servers import HEAR, RAW, RST, Server
 from test_tls_gate import authority_pem, backend, bare, compare, pools, verdict
@@ -68,8 +69,38 @@ def test_gevent(tmp_path: Path) -> None:
     assert status == 200
 
 
+INJECTED = """
+import truststore
+truststore.inject_into_ssl()
+import json, ssl, sys
+import httpcore_hyper
+from test_tls_gate import backend, verdict
+good, bad = sys.argv[1:]
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+with httpcore_hyper.ConnectionPool(context) as pool:
+    served, said = backend(pool, good), verdict(pool, bad)
+    print(json.dumps([type(context) is ssl.SSLContext, pool.delegated, served, said]))
+"""
+
+
+def test_truststore_in_the_place_of_ssl(tmp_path: Path) -> None:
+    """By its name its class is the genuine one then, and it is not."""
+    pytest.importorskip("truststore", reason="it is not installed")
+    (tmp_path / "ca.pem").write_bytes(authority_pem())
+    trusted = {"SSL_CERT_FILE": str(tmp_path / "ca.pem"), "SSL_CERT_DIR": str(tmp_path / "nothing")}
+    stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(stranger)
+    with Server(tls=server_context()) as good, Server(tls=stranger) as bad:
+        urls = good.url(host="localhost"), bad.url(host="localhost")
+        is_named_so, delegated, served, said = run(INJECTED, *urls, **trusted)
+    assert is_named_so
+    assert delegated is None
+    assert served == "python"
+    assert "CERTIFICATE_VERIFY_FAILED" in said
+
+
 CONFIGURED = """
-import json, ssl, contextlib
+import json
 import client_hello, httpcore_hyper
 from certificates import client_context, server_context
 from servers import HEAR, RAW, RST, Server
@@ -83,10 +114,7 @@ with Server([[RAW, HEAR, RST]], tls=server_context()) as server:
     with httpcore_hyper.ConnectionPool(context) as pool:
         verdict(pool, server.url(host="localhost"))
     offered = client_hello.parse(server.connections[0].raw)
-incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-with contextlib.suppress(ssl.SSLWantReadError):
-    context.wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
-allowed = client_hello.parse(outgoing.read())
+allowed = client_hello.offered_by(context)
 print(json.dumps([said, served, offered.exceeds(allowed), sorted(allowed.groups)]))
 """
 CONFIGURATION = """
@@ -229,15 +257,8 @@ def test_nothing_is_offered_beyond_any_context() -> None:
         if heard:
             begun += 1
             offered = client_hello.parse(heard[0])
-            assert offered.exceeds(own_offer(context)) == {}
+            assert offered.exceeds(client_hello.offered_by(context)) == {}
     assert CONTEXTS / 4 < begun < CONTEXTS
-
-
-def own_offer(context: ssl.SSLContext) -> client_hello.Offer:
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    with contextlib.suppress(ssl.SSLWantReadError):
-        context.wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
-    return client_hello.parse(outgoing.read())
 
 
 REQUESTS = 150 if FULL_SIZE else 15

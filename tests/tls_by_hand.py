@@ -42,6 +42,8 @@ SIGNATURE_ALGORITHMS, MASTER_SECRET, EARLY_DATA, VERSIONS, KEY_SHARE = 13, 23, 4
 RENEGOTIATION = 0xFF01
 
 X25519 = 29
+# The random number by which a ServerHello asks for another ClientHello (RFC 8446 section 4.1.3).
+RETRY = hashlib.sha256(b"HelloRetryRequest").digest()
 AES_128_GCM_SHA256 = b"\x13\x01"
 ECDHE_ECDSA, ECDHE_RSA = b"\xc0\x2b", b"\xc0\x2f"
 NO_COMPRESSION = 0
@@ -168,6 +170,25 @@ class Server13:
         wire.writing = Keys13(derive(master, "s ap traffic", until_now))
         wire.reading = Keys13(derive(master, "c ap traffic", until_now))
         return wire
+
+
+def ask_for_group(group: int) -> Step:
+    """A server that has this group alone, and asks the client for a key of it (RFC 8446 section 4.1.4)."""
+
+    def run(connection: Connection) -> None:
+        wire = Wire(connection.sock)
+        hello = ClientHello(wire.receive_message())
+        extensions = extension(VERSIONS, b"\x03\x04") + extension(KEY_SHARE, number(group))
+        wire.send_messages(
+            message(
+                SERVER_HELLO,
+                TLS_1_2 + RETRY + vector(hello.session_id, 1),
+                AES_128_GCM_SHA256 + bytes([NO_COMPRESSION]) + vector(extensions, 2),
+            )
+        )
+        wire.receive_message()
+
+    return call(run)
 
 
 def update_keys(wire: Wire, *, asking: bool) -> None:

@@ -14,6 +14,7 @@ import warnings
 import client_hello
 import pytest
 from certificate_cases import CASES
+from certificate_cases import case as certificates_of
 from certificates import (
     by_hand,
     careless_context,
@@ -50,6 +51,7 @@ from matrix import (
     fails,
     run_case,
 )
+from proxies import HTTPS, TUNNEL, pool_behind
 from routes import Request
 from servers import (
     CLOSE,
@@ -62,17 +64,19 @@ from servers import (
     RST,
     SERVE,
     STALL,
+    START_TLS,
     Connection,
     Script,
     Server,
     call,
     drip,
     send,
+    wait,
 )
 from test_certificate_cases import client_context as context_of
 from test_certificate_cases import server_context as showing
 from tls_by_hand import ANSWER, EARLY_DATA, Server12, Server13, extension, play, ticket, update_keys
-from tls_records import HANDSHAKE
+from tls_records import HANDSHAKE, vector
 from verdicts import judge, parametrize
 
 SHORT = {"connect": 0.3}
@@ -113,6 +117,12 @@ ABUSES = (
 STORM = 10_000 if FULL_SIZE else 1_000
 # So many lie in the socket for sure when the next request comes, and they fit into it.
 ENOUGH = 900
+# The extension by which protocols are agreed on (RFC 7301).
+ALPN = 16
+# A second of one processor is what a chain may take; ten times that for a loaded machine.
+CPU_SECONDS = 10.0
+# 100 ms is what a close may take; ten times that.
+CLOSING = 1.0
 
 
 def fatal(code: int) -> bytes:
@@ -138,6 +148,11 @@ def below(expect: Expect, *script: object, label: str = "", **more) -> Case:
 def below_by_hand(expect: Expect, server: Server12 | Server13, label: str) -> Case:
     """A case with a server that is written out by hand."""
     return secure(expect, [RAW, play(server), STALL], label=label, twice=True)
+
+
+def agreed(protocol: str) -> bytes:
+    """A server's answer by ALPN."""
+    return extension(ALPN, vector(vector(protocol.encode(), 1), 2))
 
 
 def versioned(version: ssl.TLSVersion) -> ssl.SSLContext:
@@ -171,6 +186,8 @@ def end_below(how: int):
 
 
 UNCLEAN_FIN = end_below(socket.SHUT_WR)
+# Reads no more, and so answers no goodbye, until the test is over.
+DEAF = wait(threading.Event())
 
 
 def say_goodbye(connection: Connection) -> None:
@@ -289,6 +306,53 @@ async def abandoned_while_writing(door: Door) -> None:
         await check_after(door, pool, server, P0)
 
 
+async def shown(door: Door, expect: Expect, after: str, name: str, **links: object) -> None:
+    """A case with that chain of certificates, which must not keep a processor busy."""
+    case = certificates_of(name, **links)  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as folder:
+        place = pathlib.Path(folder)
+        started = time.process_time()
+        await run_case(
+            door,
+            secure(
+                expect,
+                [SERVE],
+                after,
+                name,
+                tls=showing(case.chain, case.key, place),
+                pool={"ssl_context": context_of(case, ssl.VERIFY_DEFAULT, place)},
+                extensions={"sni_hostname": case.host},
+            ),
+        )
+        check("verdict", time.process_time() - started < CPU_SECONDS, f"{name}: too much work")
+
+
+async def laborious_chains(door: Door) -> None:
+    """Whether they lead anywhere is OpenSSL's to say; that it is said soon is ours."""
+    # All of one name, and nothing says which of them has signed which: there are ever more ways to try.
+    same = {"subject": ("CN=one of many",), "ski": False, "aki": None}
+    links = {"inter0": {"by": "root2", **same}}
+    links |= {f"inter{n}": {"by": f"inter{n - 1}", **same} for n in range(1, 100)}
+    sent = " ".join(["leaf", *links])
+    leaf = {"by": "inter99", "aki": None}
+    await shown(door, fails(CE), VAIN, "a hundred of one name", sent=sent, root2={}, **links, leaf=leaf)
+    # An extension of a private number, which nobody looks at (RFC 5280 section 4.2).
+    more = (("1.3.6.1.4.1.99999.1", False, b"\x04\x00" + bytes(64_000)),)
+    good = Answer(body=b"ok")
+    await shown(door, good, P1, "64 kB", sent="leaf", leaf={"by": "root", "more": more})
+
+
+async def without_a_goodbye(door: Door) -> None:
+    """Nobody waits for the peer's close_notify, nor for its FIN."""
+    with Server([[RECEIVE, send(OK), DEAF]], tls=server_context()) as server:
+        pool = door.pool(ssl_context=client_context())
+        outcome = await attempt(door, pool.request("GET", server.url()))
+        check("verdict", outcome.error is None, f"{outcome.error!r}")
+        started = time.monotonic()
+        await check_closed(door, pool, server)
+        check("closed", time.monotonic() - started < CLOSING, "the close waited for the server")
+
+
 async def abused_names(door: Door) -> None:
     """Constraints hold for what certificates say and for what they leave out."""
     for name in ABUSES:
@@ -320,8 +384,13 @@ async def tickets_are_not_shown(door: Door) -> None:
                 super().do_handshake(block)
                 reused.append(bool(self.session_reused))
 
+        class Inner(ssl.SSLObject):
+            def do_handshake(self, reused: list[bool] = reused) -> None:
+                super().do_handshake()
+                reused.append(bool(self.session_reused))
+
         context = versioned(version)
-        context.sslsocket_class = Session
+        context.sslsocket_class, context.sslobject_class = Session, Inner
         hear = [[RAW, HEAR, RST]]
         mine = client_context()
         with (
@@ -338,6 +407,16 @@ async def tickets_are_not_shown(door: Door) -> None:
             await attempt(door, pool.request("GET", listening.url(host="localhost")))
             offered = client_hello.parse(listening.connections[0].raw)
         check("wire", len(reused) >= 3 and not any(reused), f"resumed: {reused}")
+        # A proxy's tickets are none of the origin's, nor the other way round.
+        reused.clear()
+        with Server([[*TUNNEL, START_TLS, SERVE]] * 8, tls=context) as proxy:
+            pool = pool_behind(door, proxy, HTTPS, ssl_context=mine)
+            for _ in range(2):
+                outcome = await attempt(
+                    door, pool.request("GET", proxy.url(host="localhost"), headers={"Connection": "close"})
+                )
+                check("verdict", outcome.error is None, f"{outcome.error!r}")
+        check("wire", len(reused) >= 4 and not any(reused), f"resumed: {reused}")
         # pre_shared_key and early_data (RFC 8446 section 4.2).
         check("wire", not offered.extensions & {41, 42}, f"offered: {offered.extensions}")
 
@@ -438,8 +517,11 @@ ROWS = [
     ),
     Row(
         "T-04",
-        "a certificate that is too old",
-        (secure(fails(CE, part="certificate has expired"), [SERVE], VAIN, tls=expired_context()),),
+        "a certificate that is too old, or not valid yet",
+        (
+            secure(fails(CE, part="certificate has expired"), [SERVE], VAIN, "old", tls=expired_context()),
+            secure(fails(CE, part="not yet valid"), [SERVE], VAIN, "early", tls=expired_context(days=-2)),
+        ),
     ),
     Row(
         "T-05",
@@ -485,7 +567,10 @@ ROWS = [
     Row("T-17", "5,000 warnings", (below(fails(CE), send(USER_CANCELED * 5_000), STALL),)),
     Row("T-18", "a record that is too long", (below(fails(CE), send(TOO_LONG), STALL),)),
     Row(
-        "T-19", "a chain of many authorities", (secure(Answer(body=b"ok"), [SERVE], P1, tls=deep_context(8)),)
+        "T-19",
+        "chains that are long, or hard to follow, and a large certificate",
+        (secure(Answer(body=b"ok"), [SERVE], P1, "eight authorities", tls=deep_context(8)),),
+        scenario=laborious_chains,
     ),
     Row("T-20", "constraints and names that are abused", scenario=abused_names),
     Row(
@@ -495,12 +580,14 @@ ROWS = [
             secure(Answer(body=b"ok"), [SERVE], P1, "http/1.1", tls=server_context("http/1.1")),
             secure(Answer(body=b"ok"), [SERVE], P1, "h2", tls=server_context("h2")),
             secure(Answer(body=b"ok"), [SERVE], P1, "foo", tls=server_context("foo")),
+            below_by_hand(fails(CE), Server13(**by_hand(), more=agreed("h2")), "h2, which was not offered"),
         ),
     ),
     Row("T-22", "pools with different trust share nothing", scenario=pools_apart),
     Row("T-23", "a context that is changed between two connections", scenario=changed_context),
     Row("T-24", "tickets", scenario=tickets_are_not_shown),
     Row("T-25", "an end without a word while we write", scenario=abandoned_while_writing),
+    Row("T-26", "a server that answers no goodbye", scenario=without_a_goodbye),
     Row(
         "T-27",
         "a whole body, then an end without a word",

@@ -12,6 +12,8 @@
 
 mod questions;
 mod session;
+#[cfg(test)]
+mod tests;
 mod verifier;
 
 use std::collections::HashMap;
