@@ -111,7 +111,7 @@ def tls(session: nox.Session) -> None:
     session.install(*TESTS)
     rooms = ("test_tls*.py", "test_certificate*.py", "faults/test_faults_tls.py")
     files = sorted(str(file) for room in rooms for file in ROOT.joinpath("tests").glob(room))
-    session.run("pytest", *files, *session.posargs, env={"HTTPCORE_HYPER_TESTS": "full"})
+    session.run("pytest", *PARALLEL, *files, *session.posargs, env={"HTTPCORE_HYPER_TESTS": "full"})
 
 
 @nox.session

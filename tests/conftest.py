@@ -24,8 +24,9 @@ from servers import Server
 HAS_FAILED = pytest.StashKey[bool]()
 # Seconds for the workers to let go of what a test has ended.
 LEDGER_DEADLINE = 5.0
-# Seconds until a hanging test fails with the stacks of all its threads.
-HANG_DEADLINE = 30
+# Seconds until a hanging test fails with the stacks of all its threads. At full size a test may go through
+# thousands of connections.
+HANG_DEADLINE = 300 if os.environ.get("HTTPCORE_HYPER_TESTS") == "full" else 30
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
