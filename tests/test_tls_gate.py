@@ -24,7 +24,8 @@ import httpx
 import pytest
 import trustme
 from certificates import client_context, demanding_context, identify, server_context, stranger_context
-from servers import HEAR, RAW, RST, Server
+from proxies import HTTPS, TUNNEL, proxy_to
+from servers import HEAR, RAW, RST, SERVE, START_TLS, Server
 
 import httpcore_hyper
 
@@ -387,6 +388,25 @@ def test_who_serves(change: Change, served: str) -> None:
                 assert backend(pool, url) == "rustls"
             else:
                 assert "rustls cannot serve this connection: " in verdict(pool, url)
+
+
+@pytest.mark.parametrize("hindered", [None, "proxy", "origin"])
+def test_who_serves_behind_a_proxy(hindered: str | None) -> None:
+    """The way to an `https` proxy and the one within its tunnel are two sessions, under one rule."""
+    contexts = {"proxy": client_context(), "origin": client_context()}
+    if hindered is not None:
+        listen(contexts[hindered])
+    script = [*TUNNEL, START_TLS, SERVE]
+    with Server([script] * 8, tls=server_context()) as server:
+        url = server.url(host="localhost")
+        for policy in ("auto", "python", "rustls"):
+            proxy = proxy_to(server, HTTPS, ssl_context=contexts["proxy"])
+            with httpcore_hyper.ConnectionPool(contexts["origin"], proxy=proxy, tls=policy) as pool:
+                if policy == "rustls" and hindered is not None:
+                    assert "rustls cannot serve this connection: " in verdict(pool, url)
+                else:
+                    served = policy == "python" or hindered == "origin"
+                    assert backend(pool, url) == ("python" if served else "rustls")
 
 
 def test_a_key_log_is_the_contexts(tmp_path: pathlib.Path) -> None:

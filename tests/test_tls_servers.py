@@ -167,6 +167,30 @@ def test_a_server_with_a_certificate_for_each_name() -> None:
             assert said.pop().startswith("accepted" if good else "ConnectError"), name
 
 
+@pytest.mark.parametrize(
+    ("issued", "asked", "good"),
+    [
+        ("one.test", "one.test", True),
+        ("one.test", "two.test", False),
+        ("*.one.test", "a.one.test", True),
+        ("*.one.test", "a.b.one.test", False),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "127.0.0.2", False),
+        ("::1", "::1", True),
+        ("bücher.test", "bücher.test", True),
+        ("bücher.test", "xn--bcher-kva.test", True),
+        ("bücher.test", "bucher.test", False),
+    ],
+)
+@pytest.mark.parametrize("issuer", [AUTHORITY, AUTHORITY.create_child_ca()], ids=["root", "child"])
+def test_names_on_certificates(issuer: trustme.CA, issued: str, asked: str, good: bool) -> None:
+    """Those that most certificates have; `certificate_cases.py` has the others."""
+    with Server(tls=serving(issuer.issue_cert(issued), anything)) as server, pools(trusting) as made:
+        said = {verdict(pool, server.url(), sni_hostname=asked) for _, pool in made.values()}
+    assert len(said) == 1, said
+    assert said.pop().startswith("accepted" if good else "ConnectError [SSL: CERTIFICATE_VERIFY_FAILED]")
+
+
 @pytest.mark.parametrize("kilobytes", [20, 50, 70, 120, 300])
 def test_certificates_of_any_size(kilobytes: int, tmp_path: Path) -> None:
     """More than rustls takes (64 KiB) is left to OpenSSL, which has a limit of its own."""
