@@ -104,6 +104,7 @@ CLAIMS = (
     Claim("download 256 MB, under httpx, sync", "httpx", 2, 8 * MIB),
     Claim("GET over TLS, under httpx, asyncio, c=64", "httpx", 5),
     Claim("GET over TLS, under httpx, asyncio, c=64", "httpx-aiohttp", 1.3),
+    Claim("GET over TLS, under httpx, asyncio, c=64", "httpx + httpcore_hyper, without TLS", 0.85),
     Claim("download 256 MB over TLS, under httpx, asyncio", "httpx", 1.5),
     Claim("download 256 MB over TLS, under httpx, sync", "httpx", 1.5),
     Claim("new connections over TLS, under httpx, asyncio, c=16", "httpx", 0.9),

@@ -29,6 +29,7 @@ class Variant:
     ours: bool = False
     tls: str = ""  # who does our cryptography, where it is not left to the library; in rows over TLS only
     http1: bool = False  # speaks HTTP/1.1 also in rows over HTTP/2, and runs in those only
+    plain: bool = False  # speaks no TLS also in rows of small requests over TLS, and runs in those only
 
 
 VARIANTS = (
@@ -43,6 +44,9 @@ VARIANTS = (
     Variant("httpx + httpcore_hyper", "httpx", "HttpxOurs", "httpcore_hyper", ANYWHERE, ours=True),
     Variant(
         "httpx + httpcore_hyper, tls=python", "httpx", "HttpxOurs", "httpcore_hyper", ANYWHERE, tls="python"
+    ),
+    Variant(
+        "httpx + httpcore_hyper, without TLS", "httpx", "HttpxOurs", "httpcore_hyper", ANYWHERE, plain=True
     ),
     Variant("httpx + httpcore_hyper, HTTP/1.1", "httpx", "HttpxOurs", "httpcore_hyper", ANYWHERE, http1=True),
     Variant("httpx", "httpx", "Httpx", "httpx", ANYWHERE),
@@ -104,8 +108,9 @@ class Row:
             and not (variant.ceiling and (self.tls or self.proxied or self.work != "get"))
             and not (variant.tls and (self.http2 or not self.tls))
             and not (variant.http1 and not self.http2)
+            and not (variant.plain and (self.http2 or not self.tls or self.work != "get"))
             and not (self.http2 and variant.library not in HTTP2)
-            and not (self.proxied and (variant.tls or variant.library not in PROXIED))
+            and not (self.proxied and (variant.tls or variant.plain or variant.library not in PROXIED))
             and not (variant.library in NO_CONTEXT and self.tls)
         ]
 

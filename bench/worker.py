@@ -38,10 +38,10 @@ class Order:
     seconds: float
     warm_up: float
 
-    def base(self, row: Row) -> str:
+    def base(self, row: Row, variant: Variant) -> str:
         if row.http2:
             return self.http2_url
-        return self.tls_url if row.tls else self.url
+        return self.tls_url if row.tls and not variant.plain else self.url
 
 
 class Meter:
@@ -132,17 +132,17 @@ async def async_round(row: Row, variant: Variant, order: Order) -> None:
                 for start in range(0, UPLOAD_BODY, UPLOAD_CHUNK):
                     yield PAYLOAD[start : start + UPLOAD_CHUNK]
 
-            await client.get(order.base(row) + "/small")
+            await client.get(order.base(row, variant) + "/small")
             with Bulk(row, meter):
                 began = time.perf_counter()
                 if row.work == "download":
-                    check_length(await client.download(order.base(row) + "/large"), LARGE_BODY)
+                    check_length(await client.download(order.base(row, variant) + "/large"), LARGE_BODY)
                 else:
                     await client.upload(order.sink, PAYLOAD if row.work == "upload-bytes" else chunks())
                 meter.timed(began)
             return
 
-        url, close = order.base(row) + "/small", row.work == "connect"
+        url, close = order.base(row, variant) + "/small", row.work == "connect"
 
         async def loop() -> None:
             while True:
@@ -175,18 +175,18 @@ def sync_round(row: Row, variant: Variant, order: Order) -> None:
     stopped = threading.Event()
     with sync_clients.make(row, variant, order.proxy_url) as client:
         if row.bulk:
-            client.get(order.base(row) + "/small")
+            client.get(order.base(row, variant) + "/small")
             chunks = (PAYLOAD[at : at + UPLOAD_CHUNK] for at in range(0, UPLOAD_BODY, UPLOAD_CHUNK))
             with Bulk(row, meter):
                 began = time.perf_counter()
                 if row.work == "download":
-                    check_length(client.download(order.base(row) + "/large"), LARGE_BODY)
+                    check_length(client.download(order.base(row, variant) + "/large"), LARGE_BODY)
                 else:
                     client.upload(order.sink, PAYLOAD if row.work == "upload-bytes" else chunks)
                 meter.timed(began)
             return
 
-        url, close = order.base(row) + "/small", row.work == "connect"
+        url, close = order.base(row, variant) + "/small", row.work == "connect"
 
         def loop() -> None:
             while not stopped.is_set():
