@@ -203,6 +203,36 @@ def test_what_a_response_tells(door: str, engine: str) -> None:
     through(door, engine, scenario)
 
 
+def test_a_response_knows_its_addresses(door: str, engine: str) -> None:
+    """Also when its server has ended the connection; once it is closed here they are gone, as over HTTP/1.1."""
+    peers = Peers()
+
+    def play(peer: Peer) -> None:
+        peer.greet()
+        stream = peer.read_whole_request()
+        peer.answer(stream, b"whole")
+        peer.say_goodbye(stream)
+        peer.connection._half_close()
+        peer.read_to_the_end()
+
+    async def scenario(door: Door) -> None:
+        with Server([peers.plays(play)]) as server:
+            pool = door.pool(**PRIOR_KNOWLEDGE)
+            response = await pool.open("GET", server.url())
+            assert await response.read() == b"whole"
+            # Not every door looks at a connection that nobody waits for.
+            await door.until(lambda: peers[0].done, 0.2)
+            network = response.extensions["network_stream"]
+            assert network.get_extra_info("server_addr") == (server.host, server.port)
+            assert network.get_extra_info("client_addr")[0] == server.host
+            await response.close()
+            await pool.close()
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                network.get_extra_info("client_addr")
+
+    through(door, engine, scenario)
+
+
 def test_informational_responses_are_skipped(door: str, engine: str) -> None:
     peers = Peers()
 

@@ -62,6 +62,9 @@ pub struct Connector {
     pub proxy: Option<Proxy>,
     /// How names are looked up; tests put their own answers here.
     pub(crate) resolver: Resolver,
+    /// The id of each HTTP/2 connection's first stream, if it is not 1: where the ids end.
+    #[cfg(test)]
+    pub(crate) first_stream: Option<u32>,
 }
 
 /// Which protocols a connection may speak.

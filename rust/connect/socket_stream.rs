@@ -86,7 +86,10 @@ impl SocketStream {
             }
             // Writable without an error and without a peer: the wake-up was for something else.
             match self.socket().peer_addr() {
-                Ok(_) => return Ok(()),
+                Ok(peer) => {
+                    self.socket.get_ref().met(peer);
+                    return Ok(());
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => guard.clear_ready(),
                 Err(error) => return Err(error),
             }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use socket2::{SockAddr, Socket};
 
@@ -28,6 +28,8 @@ pub enum Address {
 #[derive(Debug)]
 pub(super) struct Connected {
     pub(super) socket: Socket,
+    /// The peer's address, as it was when the connect had ended: the kernel forgets it once both sides have.
+    peer: OnceLock<Address>,
     /// Somebody has a descriptor of their own for it, so that closing ours does not close the connection.
     lent: AtomicBool,
     _entry: Entry,
@@ -37,8 +39,24 @@ impl Connected {
     pub(super) fn new(socket: Socket) -> Self {
         Self {
             socket,
+            peer: OnceLock::new(),
             lent: AtomicBool::new(false),
             _entry: Entry::new(Item::Descriptor),
+        }
+    }
+
+    /// Notes who is at the other end, for later.
+    pub(super) fn met(&self, peer: SockAddr) {
+        // A socket is connected once.
+        let _ = self.peer.set(address(peer));
+    }
+
+    fn peer_addr(&self) -> io::Result<Address> {
+        match (self.socket.peer_addr(), self.peer.get()) {
+            (Err(error), Some(peer)) if error.kind() == io::ErrorKind::NotConnected => {
+                Ok(peer.clone())
+            }
+            (asked, _) => asked.map(address),
         }
     }
 
@@ -106,9 +124,9 @@ impl SocketView {
     ///
     /// # Errors
     ///
-    /// `EBADF` once the stream is gone, else those of `getpeername`.
+    /// `EBADF` once the stream is gone, else those of `getpeername`; that both sides have ended the connection is none.
     pub fn peer_addr(&self) -> io::Result<Address> {
-        self.connected()?.socket.peer_addr().map(address)
+        self.connected()?.peer_addr()
     }
 
     /// Our end.

@@ -43,7 +43,7 @@ impl Exchange {
                 }
             };
             self.step = Step::Begin {
-                begin: Box::pin(Http2::handshake(stream, listener)),
+                begin: Box::pin(Http2::handshake(stream, self.first_stream(), listener)),
                 view,
                 lease,
                 outgoing,

@@ -11,6 +11,8 @@ mod engine;
 mod link;
 mod opening;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -157,9 +159,9 @@ impl Exchange {
             Step::Connected { stream, lease, .. } => {
                 let connector = &self.engine.connector;
                 let is_http2 = connector.speaks_http2(lease.origin(), stream);
-                is_http2.then_some(FIRST_STREAM)
+                is_http2.then_some(self.first_stream())
             }
-            Step::Begin { .. } => Some(FIRST_STREAM),
+            Step::Begin { .. } => Some(self.first_stream()),
             Step::Reuse { connection, .. } => Some(connection.http.next_id()),
             Step::Open { link, .. } => link.stream_id(),
             _ => None,
@@ -356,6 +358,15 @@ impl Exchange {
             link.timed_out(self.timeouts.read.unwrap_or_default());
         }
         polled
+    }
+
+    /// The id of a new HTTP/2 connection's first stream.
+    fn first_stream(&self) -> u32 {
+        #[cfg(test)]
+        if let Some(id) = self.engine.connector.first_stream {
+            return id;
+        }
+        FIRST_STREAM
     }
 
     /// Ready with an error once nothing has moved for `timeout` while the caller waited.

@@ -8,6 +8,7 @@ then the next request, then `close()`. The rows themselves are in `test_faults_h
 from __future__ import annotations
 
 import dataclasses
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 from certificates import client_context, server_context
 from doors import EMPTY, Door, Task
 from frames import Gone, Peer, Peers
-from matrix import ONE_IDLE, P0, PEER_DEADLINE, attempt, check, check_closed
+from matrix import ONE_IDLE, P0, PEER_DEADLINE, Answer, attempt, check, check_closed
+from memory import Growth
 from pools import Pool, Reply
 from servers import RST, Connection, Server
 
@@ -88,6 +90,34 @@ class Fault:
                 seen = await door.until(lambda: wire(peers[0]), PEER_DEADLINE)
                 check("wire", seen, f"not on the wire; resets: {peers[0].resets}")
             await check_closed(door, pool, server)
+
+
+# The figure for any one message is 100 ms; ten times that.
+CPU_BOUND = 1.0
+# Memory that is "no more than before": a connection's buffers, the allocator's, and the server's own part.
+FLAT = 4 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """A fault, and how much memory and CPU time it may take, the server's own part included."""
+
+    fault: Fault
+    memory: int
+    cpu: float = CPU_BOUND
+
+    @property
+    def label(self) -> str:
+        return self.fault.label
+
+    async def run(self, door: Door) -> None:
+        # For what a process needs once.
+        await Fault(Answer(), answer).run(door)
+        growth, began = Growth(), time.process_time()
+        await self.fault.run(door)
+        check("memory", growth.most() < self.memory, f"{growth.most() >> 10} KiB more than before")
+        spent = time.process_time() - began
+        check("cpu", spent < self.cpu, f"{spent:.1f} s of CPU time")
 
 
 def faults(*cases: Fault) -> tuple[Fault, ...]:

@@ -221,13 +221,25 @@ async def slow_for_one(door: Door) -> None:
 
 
 async def no_pings(door: Door) -> None:
-    """A connection is left alone while it is idle."""
+    """A connection is left alone while it is idle, and while its only answer is late."""
+    late = threading.Event()
+
+    def play(peer: Peer) -> None:
+        answer(peer, peer.read_whole_request())
+        stream = peer.read_whole_request()
+        hold(peer.connection, late)
+        answer(peer, stream)
+
     peers = Peers()
-    with serving(peers) as server:
+    with serving(peers, greeted(play)) as server:
         pool = new_pool(door)
         await check_next(door, pool, server, peers)
-        await door.sleep(0.3)
-        await check_next(door, pool, server, peers)
+        await door.sleep(SHORT)
+        waits = door.start(pool.request("GET", server.url()))
+        await door.sleep(SHORT)
+        late.set()
+        await reply_to(door, waits)
+        check("next", await check_next(door, pool, server, peers) == 0, "not on the same connection")
         pings = [frame for frame in peers[0].received if isinstance(frame, PingFrame)]
         check("wire", not pings, f"{len(pings)} PINGs")
         await check_closed(door, pool, server)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 import time
 import zlib
@@ -23,6 +22,7 @@ from matrix import (
     check_closed,
     check_next,
 )
+from memory import resident
 from routes import response
 from servers import RECEIVE, SERVE, Server, flood, send
 from sockets import descriptors
@@ -41,12 +41,6 @@ def gzip_bomb(inflated: int) -> bytes:
     zeros = bytes(ONE_MIB)
     parts = [packer.compress(zeros) for _ in range(inflated // ONE_MIB)]
     return b"".join([*parts, packer.flush()])
-
-
-def resident() -> int:
-    """Bytes of memory that this process has now."""
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 GZIPPED = ((b"Content-Encoding", b"gzip"),)

@@ -31,6 +31,23 @@ async fn bytes_go_both_ways() {
     assert_eq!(&bytes, b"pong");
 }
 
+#[tokio::test]
+async fn the_peers_address_outlives_the_connection() {
+    let (mut stream, peer) = pair().await;
+    let address = stream.view().peer_addr().expect("connected");
+    drop(peer);
+    assert_eq!(stream.read(&mut [0]).await.expect("an end"), 0);
+    stream.shutdown().await.expect("connected");
+    // The kernel knows nobody at the other end any more.
+    let view = stream.view();
+    let forgotten = view.duplicate().map(std::net::TcpStream::from);
+    let forgotten = forgotten.expect("the stream is there").peer_addr();
+    assert!(forgotten.is_err(), "{forgotten:?}");
+    assert_eq!(view.peer_addr().expect("it is remembered"), address);
+    drop(stream);
+    assert!(view.peer_addr().is_err());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_peer_that_reads_late_gets_everything() {
     // Far more than both kernel buffers hold, so that writes have to wait many times.

@@ -108,8 +108,8 @@ struct Driver<S: NetworkStream> {
 }
 
 impl<S: NetworkStream> Http2<S> {
-    /// Begins HTTP/2 on a connected stream: writes its preface. `listener` is told what becomes of the connection; it
-    /// is called without any lock of this room.
+    /// Begins HTTP/2 on a connected stream: writes its preface. Its first stream has the id `first_id`, which is odd.
+    /// `listener` is told what becomes of the connection; it is called without any lock of this room.
     ///
     /// # Errors
     ///
@@ -120,10 +120,15 @@ impl<S: NetworkStream> Http2<S> {
     /// Dropping the future closes the stream.
     pub async fn handshake(
         stream: S,
+        first_id: u32,
         listener: impl Fn(Notice) + Send + Sync + 'static,
     ) -> Result<Self> {
         let frames = Arc::new(Mutex::new(Frames::new(stream)));
-        let shaken = Builder::new()
+        let mut builder = Builder::new();
+        // Other ids than 1 are for tests, and so is `h2`'s setting.
+        #[cfg(test)]
+        builder.initial_stream_id(first_id);
+        let shaken = builder
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             // As a response's head may be over HTTP/1.1; it is no longer than a `usize`'s half on any machine.
@@ -152,7 +157,7 @@ impl<S: NetworkStream> Http2<S> {
                 frames,
                 listener: Box::new(listener),
                 streams: AtomicUsize::new(0),
-                next_id: AtomicU32::new(1),
+                next_id: AtomicU32::new(first_id),
             }),
         })
     }
