@@ -204,7 +204,7 @@ def test_what_a_response_tells(door: str, engine: str) -> None:
 
 
 def test_a_response_knows_its_addresses(door: str, engine: str) -> None:
-    """Also when its server has ended the connection; once it is closed here they are gone, as over HTTP/1.1."""
+    """Also when its server has ended the connection; once that is closed they are gone, as over HTTP/1.1."""
     peers = Peers()
 
     def play(peer: Peer) -> None:

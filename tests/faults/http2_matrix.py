@@ -16,6 +16,7 @@ from typing import Any
 from certificates import client_context, server_context
 from doors import EMPTY, Door, Task
 from frames import Gone, Peer, Peers
+from hyperframe.frame import SettingsFrame
 from matrix import ONE_IDLE, P0, PEER_DEADLINE, Answer, attempt, check, check_closed
 from memory import Growth
 from pools import Pool, Reply
@@ -175,6 +176,12 @@ def answer_all(peer: Peer) -> None:
                 answer(peer, stream)
     except Gone:
         pass
+
+
+def generous(peer: Peer) -> None:
+    """From the beginning on. Who says nothing of it has one stream at a time with httpcore."""
+    peer.greet({SettingsFrame.MAX_CONCURRENT_STREAMS: 100})
+    answer_all(peer)
 
 
 def end(peer: Peer, stream: int = 0) -> None:

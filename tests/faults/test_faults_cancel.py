@@ -217,8 +217,7 @@ async def deadline_around_a_stream(door: Door) -> None:
         pool = door.pool()
         for number in range(rounds):
             stream = await pool.open("GET", server.url())
-            with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
-                await _within(door, number, stream.read())
+            await within(door, number, stream.read())
             await stream.close()
             check("after", pool.counts == EMPTY, pool.counts)
         check("foreign", not door.foreign, f"{door.foreign!r}")
@@ -226,9 +225,13 @@ async def deadline_around_a_stream(door: Door) -> None:
         await pool.close()
 
 
-async def _within(door: Door, number: int, work: Coroutine[Any, Any, Any]) -> None:
+async def within(door: Door, number: int, work: Coroutine[Any, Any, Any]) -> None:
     """Give `work` two milliseconds, by one of the means that the loop has."""
-    seconds = 0.002
+    with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
+        await _within(door, number, work, 0.002)
+
+
+async def _within(door: Door, number: int, work: Coroutine[Any, Any, Any], seconds: float) -> None:
     if door.name == TRIO and number % 2:
         with trio.move_on_after(seconds):
             await work
