@@ -1,7 +1,9 @@
-"""Chapter H2: servers that break off, reset, refuse, overflow or contradict themselves, frame by frame.
+"""Chapter H2: frames that are out of place, unknown or empty, limits that change, bodies that are dropped.
 
 What h2spec asks of a client is in `test_http2_conformance.py`; here are the rows that go beyond one frame:
-what becomes of the requests, of the connection, and of those after them.
+what becomes of the requests, of the connection, and of those after them. What ends too early is in
+`test_faults_http2_ends.py`, what breaks the rules of messages in `_responses`, of frames and settings in
+`_limits`; floods and bombs are in `_floods`, chapters K and X in `_reuse` and `_cancel`.
 """
 
 from __future__ import annotations
@@ -183,7 +185,17 @@ ROWS = [
         faults(
             Fault(fails(RPE), sends(data(b"early")), after=GONE, label="DATA before HEADERS"),
             Fault(fails(RPE), sends(lambda peer, _: peer.head(2)), after=GONE, label="a stream of its own"),
+            Fault(
+                fails(RPE), sends(lambda peer, _: peer.head(101)), after=GONE, label="a stream of nobody's"
+            ),
             Fault(fails(RPE), sends(raw(0x9, 0x4, 1, b"")), after=GONE, label="CONTINUATION"),
+            # A promise of stream 2, with the request's fields of the static table. RFC 9113 section 6.6.
+            Fault(
+                fails(RPE),
+                sends(raw(0x5, 0x4, 1, b"\0\0\0\x02\x82\x86\x84")),
+                after=GONE,
+                label="PUSH_PROMISE",
+            ),
         ),
     ),
     Row(

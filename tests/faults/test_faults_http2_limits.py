@@ -1,4 +1,4 @@
-"""Chapter H2: frames and header blocks that HTTP/2 does not allow, limits of streams, and windows."""
+"""Chapter H2: frames and settings that HTTP/2 does not allow, limits of streams, and windows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from doors import Door
-from frames import FIRST_WINDOW, FRAME_SIZE, Gone, Headers, Peer, Peers, raw
+from frames import FIRST_WINDOW, FRAME_SIZE, Gone, Peer, Peers, raw
 from http2_matrix import (
     FLAT,
     HEAD,
@@ -25,21 +25,14 @@ from http2_matrix import (
     reply_to,
     serving,
 )
-from hyperframe.frame import (
-    DataFrame,
-    Frame,
-    PingFrame,
-    SettingsFrame,
-    WindowUpdateFrame,
-)
+from hyperframe.frame import DataFrame, Frame, PingFrame, SettingsFrame, WindowUpdateFrame
 from matrix import FULL_SIZE, ONE_IDLE, P0, RPE, Answer, Row, check, check_closed, fails
 from verdicts import judge, parametrize
 
-STATUS = (":status", "200")
 OK = Answer(body=b"ok")
 # Types and flags of frames that hyperframe would not write. RFC 9113 section 6.
-HEADERS, DATA, SETTINGS, PING, WINDOW_UPDATE = 0x1, 0x0, 0x4, 0x6, 0x8
-END_STREAM, END_HEADERS, ACK, PADDED = 0x1, 0x4, 0x1, 0x8
+DATA, SETTINGS, PING, WINDOW_UPDATE = 0x0, 0x4, 0x6, 0x8
+ACK, PADDED = 0x1, 0x8
 LARGEST_WINDOW = 2**31 - 1
 VALUES = (0, 1, 2**14 - 1, 2**24, 2**31, 2**32 - 1)
 UPLOADS, UPLOAD_SIZE = 10, 100_000
@@ -50,33 +43,9 @@ def sends(make: Make) -> Play:
     return lambda peer, stream: peer.send(*make(peer, stream))
 
 
-def responds(*headers: tuple[str, str | bytes], data: bytes | None = None, trailers: Headers = ()) -> Play:
-    """A response of exactly these header fields."""
-
-    def frames(peer: Peer, stream: int) -> Iterable[Frame]:
-        yield peer.head(stream, *([] if data is not None else ["END_STREAM"]), headers=headers)  # type: ignore[arg-type]
-        if data is not None:
-            yield DataFrame(stream, data, flags=[] if trailers else ["END_STREAM"])
-        if trailers:
-            yield peer.head(stream, "END_STREAM", headers=trailers)
-
-    return sends(frames)
-
-
 def violates(label: str, make: Make) -> Fault:
     """It ends the connection."""
     return Fault(fails(RPE), sends(make), P0, label)
-
-
-def bomb(times: int) -> Make:
-    """One entry of the compression table, of 4 kB, named so many times."""
-
-    def frames(peer: Peer, stream: int) -> Iterable[bytes]:
-        once = peer.block([STATUS, ("x-bomb", "b" * 4000)])
-        # The newest entry; RFC 7541 section 6.1.
-        yield raw(HEADERS, END_HEADERS | END_STREAM, stream, once + b"\xbe" * times)
-
-    return frames
 
 
 def setting(number: int, value: int) -> Fault:
@@ -204,26 +173,6 @@ async def uploads_share_a_window(door: Door) -> None:
             reply = await reply_to(door, task)
             check("verdict", reply.body == b"%d" % UPLOAD_SIZE, f"{reply.body!r} bytes came")
         check("wire", server.accepted == 1, f"{server.accepted} connections")
-        await check_closed(door, pool, server)
-
-
-async def reader_is_late(door: Door) -> None:
-    """Thousands of single bytes wait for a reader."""
-    many = 5_000
-
-    def play(peer: Peer) -> None:
-        stream = peer.read_whole_request()
-        peer.send(peer.head(stream), *[DataFrame(stream, b"a")] * many)
-        peer.send(DataFrame(stream, b"", flags=["END_STREAM"]), PingFrame(0, opaque_data=b"all sent"))
-
-    peers = Peers()
-    with serving(peers, greeted(play)) as server:
-        pool = new_pool(door)
-        stream = await pool.open("GET", server.url())
-        check("verdict", await stream.read() == b"a" * many, "bytes are missing")
-        await stream.close()
-        check("after", pool.counts == ONE_IDLE, pool.counts)
-        check("next", await check_next(door, pool, server, peers) == 0, "not on the same connection")
         await check_closed(door, pool, server)
 
 
