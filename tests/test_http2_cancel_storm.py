@@ -24,7 +24,7 @@ FIRST_RANGE, GROWTH, SHRINKAGE = 0.01, 1.01, 0.95
 
 
 def serves(windows: list[int]) -> Callable[[Peer], None]:
-    """Answers `/N` by so many bytes, until the client closes, and notes the window that there is each time."""
+    """Answers `/N` by so many bytes, and notes the window that there is each time."""
 
     def serve(peer: Peer) -> None:
         peer.greet()
