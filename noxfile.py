@@ -195,6 +195,14 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *session.posargs)
 
 
+@nox.session
+def instructions(session: nox.Session) -> None:
+    """Instructions per request, by valgrind: a figure that does not drift. `-- --only hyper --rows sync` selects."""
+    install(session, "httpx", "trio")
+    session.install("-r", "bench/requirements.txt")
+    session.run("python", "-m", "bench.instructions", *session.posargs)
+
+
 def own_server(session: nox.Session) -> dict[str, str]:
     """Builds `bench/server`; returns the environment that tells where it is."""
     target = ROOT / "target" / "bench_server"

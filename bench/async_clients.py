@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from . import trust
-from .servers import SMALL_BODY
+from .servers import SMALL_BODY, SMALL_HEADERS
 from .variants import MAX_CONNECTIONS, TIMEOUT_SECONDS, Row, Variant
 
 CLOSE = {"Connection": "close"}
@@ -87,7 +87,7 @@ def null_pool() -> Any:
 
     class Null(httpcore.AsyncConnectionPool):
         async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-            return httpcore.Response(200, headers=[(b"Content-Length", b"%d" % SMALL_BODY)], content=CANNED)
+            return httpcore.Response(200, headers=SMALL_HEADERS, content=CANNED)
 
     return Null()
 
@@ -182,7 +182,7 @@ class HttpxNullTransport(Httpx):
 
         class Null(httpx.AsyncBaseTransport):  # type: ignore[misc, name-defined]
             async def handle_async_request(self, request: Any) -> Any:
-                return httpx.Response(200, content=CANNED)
+                return httpx.Response(200, headers=SMALL_HEADERS, content=CANNED)
 
         return Null()
 

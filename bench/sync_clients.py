@@ -13,7 +13,7 @@ from typing import Any
 
 from . import trust
 from .async_clients import CANNED, CLOSE, check, limits
-from .servers import SMALL_BODY
+from .servers import SMALL_HEADERS
 from .variants import MAX_CONNECTIONS, TIMEOUT_SECONDS, Row, Variant
 
 
@@ -80,7 +80,7 @@ def null_pool() -> Any:
 
     class Null(httpcore.ConnectionPool):
         def handle_request(self, request: httpcore.Request) -> httpcore.Response:
-            return httpcore.Response(200, headers=[(b"Content-Length", b"%d" % SMALL_BODY)], content=CANNED)
+            return httpcore.Response(200, headers=SMALL_HEADERS, content=CANNED)
 
     return Null()
 
@@ -166,7 +166,7 @@ class HttpxNullTransport(Httpx):
 
         class Null(httpx.BaseTransport):  # type: ignore[misc, name-defined]
             def handle_request(self, request: Any) -> Any:
-                return httpx.Response(200, content=CANNED)
+                return httpx.Response(200, headers=SMALL_HEADERS, content=CANNED)
 
         return Null()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABCMeta
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from inspect import signature
 from threading import RLock
@@ -19,6 +19,9 @@ from types import ModuleType
 from typing import Any
 
 import httpcore
+
+from . import _rust
+from ._native import missing
 
 __all__ = ["HTTPCORE", "POOLS", "Flavour", "Replacement", "delays", "public_module", "whole_body"]
 
@@ -92,13 +95,12 @@ class Flavour:
         """Tells of requests and responses."""
         self.http2_logger = logging.getLogger(f"{package}.http2")
         """The same over HTTP/2."""
-        self.seen = [_look(owner, name) for owner, name in _seen(module, originals)]
-        """How to look up each function on the flavour's own way, its name, what it was, and where it is."""
-        self.seen_by_proxies = [_look(owner, name) for owner, name in _seen_by_proxies(package)]
-        """Those that are on the way to a proxy only."""
+        self._seen = _Seen(_seen(module, originals))
+        proxied = list(_seen_by_proxies(package))
+        self._seen_by_proxies = _Seen(proxied)
         self.tells_socks_timeouts = any(
-            name == "_init_socks5_connection" and "timeouts" in signature(function).parameters
-            for _, name, function, _ in self.seen_by_proxies
+            name == "_init_socks5_connection" and "timeouts" in signature(owner.__dict__[name]).parameters
+            for owner, name in proxied
         )
         """Whether its listeners are told of the timeouts of a SOCKS conversation."""
 
@@ -114,15 +116,14 @@ class Flavour:
         return flavour
 
     def patched(self, *, proxied: bool) -> str | None:
-        """The first of the functions on the flavour's way that is not the one seen at first."""
-        for look_up, name, function, path in self.seen:
-            if look_up(name) is not function:
-                return path
-        if proxied:
-            for look_up, name, function, path in self.seen_by_proxies:
-                if look_up(name) is not function:
-                    return path
-        return None
+        """The first of the functions on the flavour's way that is not the one seen at first.
+
+        Never asked where the native module is missing.
+        """
+        patched = self._seen.first_patched()
+        if patched is None and proxied:
+            patched = self._seen_by_proxies.first_patched()
+        return patched
 
 
 # Kept for ever: a process imports httpcore anew a few times at most, and pools of each may live on.
@@ -134,13 +135,22 @@ def _original(found: type) -> type:
     return found._replaces if isinstance(found, Replacement) else found
 
 
-_Look = tuple[Callable[[str], Any], str, Any, str]
+class _Seen:
+    """Functions of classes and modules, and what they were when they were seen first."""
+
+    def __init__(self, places: Iterable[tuple[type | ModuleType, str]]) -> None:
+        places = list(places)
+        self._paths = [f"{_full_name(owner)}.{name}" for owner, name in places]
+        if missing is None:
+            self._watch = _rust.Watch([(owner.__dict__, name) for owner, name in places])
+
+    def first_patched(self) -> str | None:
+        changed = self._watch.first_changed()
+        return None if changed is None else self._paths[changed]
 
 
-def _look(owner: type | ModuleType, name: str) -> _Look:
-    look_up = owner.__dict__.get
-    inside = owner.__name__ if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
-    return look_up, name, look_up(name), f"{inside}.{name}"
+def _full_name(owner: type | ModuleType) -> str:
+    return owner.__name__ if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
 
 
 def _seen_by_proxies(package: str) -> Iterator[tuple[type | ModuleType, str]]:

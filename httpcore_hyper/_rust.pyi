@@ -27,6 +27,7 @@ __all__ = [
     "Pool",
     "Port",
     "Ready",
+    "Watch",
     "__version__",
     "after_fork_in_child",
     "after_fork_in_parent",
@@ -408,3 +409,11 @@ class Ready(Awaitable[_T]):
     def __await__(self) -> Generator[Any, None, _T]: ...
     def __iter__(self) -> Generator[Any, None, _T]: ...
     def __next__(self) -> _T: ...
+
+@final
+class Watch:
+    """Attributes of classes or modules, each as the owner's `__dict__` and a name, as they are now."""
+
+    def __new__(cls, attributes: list[tuple[Mapping[str, Any], str]]) -> Watch: ...
+    def first_changed(self) -> int | None:
+        """The place in the list of the first attribute that is another object by now."""

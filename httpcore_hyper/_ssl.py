@@ -17,7 +17,9 @@ import tempfile
 from threading import Lock
 from typing import Any, Literal, TypeAlias, cast, get_args
 
+from . import _rust
 from ._flavour import Flavour
+from ._native import missing
 
 __all__ = ["Policy", "RustlsObject", "Session", "Sessions", "acts_on_sockets", "alerted", "checked", "named"]
 
@@ -168,8 +170,10 @@ class Session:
 def acts_on_sockets(context: ssl.SSLContext) -> str | None:
     """What of a context takes effect on sockets alone, so that a session without one would miss it.
 
-    httpcore's sync pools wrap sockets, its async ones do not.
+    httpcore's sync pools wrap sockets, its async ones do not. Asked for each request.
     """
+    if type(context) is _CONTEXT and not vars(context) and _WATCH and _WATCH.first_changed() is None:
+        return None
     if not isinstance(context, ssl.SSLContext):
         return f"ssl_context is {context!r}"
     own = vars(context)
@@ -182,6 +186,18 @@ def acts_on_sockets(context: ssl.SSLContext) -> str | None:
     if getattr(ssl.SSLContext.wrap_socket, "__module__", None) not in ("ssl", type(context).__module__):
         return "ssl.SSLContext.wrap_socket has been patched"
     return None
+
+
+def _watch(kind: type[ssl.SSLContext]) -> _rust.Watch | None:
+    """Over what a class of contexts does with sockets; `None` where it is not the interpreter's own class."""
+    names = ("wrap_socket", "wrap_bio", "sslsocket_class")
+    genuine = kind.__dict__.get("sslsocket_class") is ssl.SSLSocket and kind.wrap_socket.__module__ == "ssl"
+    return _rust.Watch([(kind.__dict__, name) for name in names]) if genuine and missing is None else None
+
+
+# Both as they were when this was imported.
+_CONTEXT = ssl.SSLContext
+_WATCH = _watch(_CONTEXT)
 
 
 def _owner(context: ssl.SSLContext, name: str) -> type | None:

@@ -97,11 +97,12 @@ class EnginePool(_Pool):
         create_connection = self._classes.create_connection.get(self._replaces)
         if "create_connection" in self.__dict__ or type(self).create_connection is not create_connection:
             return "create_connection is overridden"
-        for context in (self._ssl_context, ssl_context_of(self)):
+        proxied = self._is_proxied
+        for context in (self._ssl_context, ssl_context_of(self) if proxied else None):
             hooked = None if context is None else acts_on_sockets(context)
             if hooked is not None:
                 return f"{hooked}, which the engine would not heed"
-        patched = self._flavour.patched(proxied=self._is_proxied)
+        patched = self._flavour.patched(proxied=proxied)
         return None if patched is None else f"{patched} has been patched"
 
     @property

@@ -20,6 +20,7 @@ mod port;
 mod ready;
 mod running;
 mod ssl;
+mod watch;
 
 use pyo3::prelude::*;
 
@@ -44,6 +45,8 @@ mod _rust {
     use super::port::{Place, Port};
     #[pymodule_export]
     use super::ready::Ready;
+    #[pymodule_export]
+    use super::watch::Watch;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
