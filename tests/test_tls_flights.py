@@ -14,6 +14,7 @@ import httpcore
 import pytest
 from certificates import client_context, server_context
 from servers import FIN, RAW, RST, STALL, Connection, Server, Step, call
+from test_certificate_cases import SOURCE_LINE
 from test_tls_gate import pools
 
 V1_2, V1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -22,8 +23,6 @@ CONNECTIONS = 2
 # Seconds that are waited for where nothing comes, and where something does.
 SHORT, LONG = 0.2, 10.0
 RECEIVE_SIZE = 65536
-# Where an error's text goes on with a line of CPython's own source.
-SOURCE_LINE = " (_ssl.c"
 # What a reset comes to where the handshake is over for the client: whether it gets there before the
 # request is written, or behind it, is chance.
 RESET = {"ReadError", "RemoteProtocolError"}
