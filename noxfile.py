@@ -197,7 +197,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def instructions(session: nox.Session) -> None:
-    """Instructions per request, by valgrind: a figure that does not drift. `-- --only hyper --rows sync` selects."""
+    """Instructions per request, by valgrind: a figure that does not drift. `-- --only hyper` selects."""
     install(session, "httpx", "trio")
     session.install("-r", "bench/requirements.txt")
     session.run("python", "-m", "bench.instructions", *session.posargs)
