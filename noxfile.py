@@ -187,11 +187,16 @@ def stubs(session: nox.Session) -> None:
     session.run("python", "-m", "mypy.stubtest", "httpcore_hyper._rust")
 
 
+def install_peers(session: nox.Session) -> None:
+    """What the benchmark compares us with; urllib3 stays itself, see `bench/requirements.txt`."""
+    session.install("-r", "bench/requirements.txt", env={"URLLIB3_NO_OVERRIDE": "1"})
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """The benchmark: a table with ratios and a plot. `nox -s bench -- --quick` takes five minutes."""
     install(session, "httpx", "trio")
-    session.install("-r", "bench/requirements.txt")
+    install_peers(session)
     session.run("python", "-m", "bench", *session.posargs)
 
 
@@ -199,7 +204,7 @@ def bench(session: nox.Session) -> None:
 def instructions(session: nox.Session) -> None:
     """Instructions per request, by valgrind: a figure that does not drift. `-- --only hyper` selects."""
     install(session, "httpx", "trio")
-    session.install("-r", "bench/requirements.txt")
+    install_peers(session)
     session.run("python", "-m", "bench.instructions", *session.posargs)
 
 
@@ -252,8 +257,24 @@ def cancels(session: nox.Session) -> None:
 def scale(session: nox.Session) -> None:
     """10,000 requests at once over 100 connections: the 99th percentile, and aiohttp's."""
     install(session, "httpx", "trio")
-    session.install("-r", "bench/requirements.txt")
+    install_peers(session)
     session.run("python", "-m", "bench.scale", *session.posargs, env=own_server(session))
+
+
+@nox.session
+def weight(session: nox.Session) -> None:
+    """Memory and cost of many connections, requests, pools, bytes; import time. `-- --full` at full size."""
+    install(session, "httpx", "trio")
+    install_peers(session)
+    session.run("python", "-m", "bench.weight", *session.posargs, env=own_server(session))
+
+
+@nox.session
+def system_calls(session: nox.Session) -> None:
+    """System calls per request, by perf or strace; `nox -s bench` has them too. `-- --only hyper` selects."""
+    install(session, "httpx", "trio")
+    install_peers(session)
+    session.run("python", "-m", "bench.system_calls", *session.posargs)
 
 
 FUZZ_TARGETS = ("response", "chunked", "request", "failures", "pool")

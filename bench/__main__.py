@@ -6,9 +6,10 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,31 +17,39 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from . import ROOT, plot, report
+from . import ROOT, claims, plot, report, system_calls
 from .rounds import Result, measure
 from .servers import Nginx, Proxy, ServerMissing, Sink, can_pin
-from .variants import ROWS, Row
+from .variants import ROWS, Row, Variant
 
-# Per round: seconds measured and seconds of warm-up. Quick takes five minutes in all on two cores.
+# Per round: seconds measured and seconds of warm-up. Quick takes less than five minutes in all on two cores.
 FULL, QUICK = (2.0, 0.5), (0.3, 0.1)
 FULL_ROUNDS, QUICK_ROUNDS = 5, 3
 INTERRUPTED = 130
+CALLS = "system calls per request"
+RESULTS, DOCS = ROOT / "bench" / "results", ROOT / "docs" / "performance"
 DISTRIBUTIONS = (
     *("httpcore-hyper", "httpx", "httpcore", "httpx2", "httpcore2", "httpx-aiohttp", "aiohttp", "pyreqwest"),
-    *("pycurl", "urllib3", "uvloop", "trio"),
+    *("pycurl", "urllib3", "requests", "curl_cffi", "niquests", "uvloop", "trio"),
 )
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="httpcore_hyper against its peers.")
-    parser.add_argument("--quick", action="store_true", help="short rounds: about five minutes on two cores")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="short rounds of the rows that a claim is about, with the variants that it names: less than "
+        "five minutes on two cores. With --rows, short rounds of all variants of those rows",
+    )
     parser.add_argument("--rows", metavar="PATTERN", default="", help="only rows whose name contains PATTERN")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds for each row")
     parser.add_argument("--list", action="store_true", help="list the rows and stop")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures of all rounds")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables as Markdown")
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE.png", default=ROOT / "bench" / "results" / "plot.png"
+        "--out", type=Path, metavar="FOLDER", default=RESULTS, help="where figures, tables and plots go"
+    )
+    parser.add_argument(
+        "--docs", action="store_const", dest="out", const=DOCS, help="write them to docs/performance"
     )
     chosen = parser.parse_args()
     if chosen.rounds is not None and chosen.rounds < 1:
@@ -55,30 +64,46 @@ def installed(name: str) -> str:
         return f"{name} missing"
 
 
+def processor() -> str:
+    with suppress(OSError, StopIteration), open("/proc/cpuinfo") as file:
+        return next(line.partition(":")[2].strip() for line in file if line.startswith("model name")) + ", "
+    return ""
+
+
 def setting(nginx: Nginx, rounds: int, seconds: float) -> str:
-    """Without this line no figure means anything."""
-    machine = f"{platform.system()} {platform.release()}, {os.cpu_count()} cores"
+    """Without these lines no figure means anything."""
+    machine = f"{platform.system()} {platform.release()}, {processor()}{os.cpu_count()} cores"
     python = f"{platform.python_implementation()} {platform.python_version()}"
     pinned = " on core 0, the client on core 1" if can_pin() else ", not pinned"
     libraries = ", ".join(installed(name) for name in DISTRIBUTIONS)
+    command = shlex.join(["nox", "-s", "bench", *(["--", *sys.argv[1:]] if sys.argv[1:] else [])])
     return (
+        f"From `{command}`. "
         f"{machine}, {python}; {rounds} rounds of {seconds:g} s, medians; "
         f"{nginx.version()} with one worker{pinned}; {libraries}."
     )
 
 
-def run(chosen: argparse.Namespace, rows: list[Row], console: Console) -> None:
+def chosen_rows(chosen: argparse.Namespace) -> list[tuple[Row, list[Variant]]]:
+    """Each row that is asked for, with those of its variants that are run."""
+    found = []
+    for row in ROWS:
+        if chosen.rows.lower() in row.name.lower():
+            variants = claims.named(row) if chosen.quick and not chosen.rows else row.variants()
+            if variants:
+                found.append((row, variants))
+    return found
+
+
+def run(chosen: argparse.Namespace, rows: list[tuple[Row, list[Variant]]], console: Console) -> None:
     seconds, warm_up = QUICK if chosen.quick else FULL
     rounds = chosen.rounds or (QUICK_ROUNDS if chosen.quick else FULL_ROUNDS)
     gathered: list[list[Result]] = []
     began = time.monotonic()
-    large = any(row.work == "download" for row in rows)
-    words = TextColumn("{task.description}")
-    proxied = any(row.proxied for row in rows)
     with (
-        Nginx(large, tls=any(row.tls for row in rows)) as nginx,
+        Nginx(any(row.work == "download" for row, _ in rows), tls=any(row.tls for row, _ in rows)) as nginx,
         Sink() as sink,
-        Proxy() if proxied else nullcontext() as proxy,
+        Proxy() if any(row.proxied for row, _ in rows) else nullcontext() as proxy,
     ):
         order: dict[str, Any] = {
             **{"url": nginx.url, "tls_url": nginx.tls_url, "http2_url": nginx.http2_url},
@@ -86,41 +111,66 @@ def run(chosen: argparse.Namespace, rows: list[Row], console: Console) -> None:
             "proxy_url": proxy.url if proxy else "",
             **{"seconds": seconds, "warm_up": warm_up},
         }
-        console.print(setting(nginx, rounds, seconds), style="dim")
-        progress = Progress(SpinnerColumn(), words, TimeElapsedColumn(), console=console, transient=True)
-        progress.disable = not console.is_terminal
+        words = setting(nginx, rounds, seconds)
+        console.print(words, style="dim")
+        progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
         with progress:
             task = progress.add_task("", total=None)
-            for row in rows:
-                results = measure(row, order, rounds, lambda text: progress.update(task, description=text))
+            for row, variants in rows:
+                results = measure(
+                    row, variants, order, rounds, lambda text: progress.update(task, description=text)
+                )
                 gathered.append(results)
                 report.print_row(console, row, results)
-        report.print_acceptance(console, gathered)
-        words_of_setting = setting(nginx, rounds, seconds)
+            try:
+                counted = system_calls.measure(
+                    rows, nginx.url + "/small", lambda text: progress.update(task, description=text)
+                )
+            except ServerMissing as error:
+                counted = []
+                console.print(f"no system calls: {error}")
+    calls = system_calls.HEADS, [result.cells() for result in counted]
+    if counted:
+        report.print_table(console, CALLS, *calls)
+    verdicts = claims.acceptance(gathered) + system_calls.verdicts(counted)
+    report.print_verdicts(console, verdicts)
     console.print(f"{time.monotonic() - began:.0f} s in all")
-    write(chosen, gathered, words_of_setting, console)
+    figures = {
+        "setting": words,
+        "results": [result.as_dict() for results in gathered for result in results],
+        "system_calls": [result.as_dict() for result in counted],
+        "claims": [verdict.as_dict() for verdict in verdicts],
+    }
+    tables = report.markdown(gathered, verdicts, words, report.table_markdown(CALLS, *calls))
+    write(chosen.out, gathered, figures, tables, console)
 
 
-def write(chosen: argparse.Namespace, gathered: list[list[Result]], words: str, console: Console) -> None:
-    if chosen.json:
-        figures = [result.as_dict() for results in gathered for result in results]
-        chosen.json.write_text(json.dumps({"setting": words, "results": figures}, indent=1) + "\n")
-        console.print(f"figures: {chosen.json}")
-    if chosen.markdown:
-        chosen.markdown.write_text(report.markdown(gathered, words))
-        console.print(f"tables: {chosen.markdown}")
+def write(
+    folder: Path, gathered: list[list[Result]], figures: dict[str, Any], tables: str, console: Console
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / "figures.json", folder / "figures.md"]
+    written[0].write_text(json.dumps(figures, indent=1) + "\n")
+    written[1].write_text(tables)
     try:
-        plot.draw(gathered, chosen.plot)
-        console.print(f"plot: {chosen.plot}")
+        written += plot.draw_all(gathered, folder)
     except ImportError:
-        console.print("no plot: matplotlib is not installed")
+        console.print("no plots: matplotlib is not installed")
+    console.print("written:", *map(str, written))
 
 
 def main() -> int:
     chosen = arguments()
     # A pipe has no width of its own; tables cut to 80 columns lose their last ones.
     console = Console(width=None if sys.stdout.isatty() else 130)
-    rows = [row for row in ROWS if chosen.rows.lower() in row.name.lower()]
+    rows = chosen_rows(chosen)
     if chosen.list or not rows:
         if not chosen.list:
             print(f"no row contains {chosen.rows!r}; the rows are:", file=sys.stderr)

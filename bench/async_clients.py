@@ -17,6 +17,7 @@ from .variants import MAX_CONNECTIONS, TIMEOUT_SECONDS, Row, Variant
 
 CLOSE = {"Connection": "close"}
 CANNED = b"x" * SMALL_BODY
+DOWNLOAD_CHUNK = 64 * 1024  # for those that have to be told; their own defaults are lines of text or less
 
 
 def check(status: int) -> None:
@@ -153,6 +154,14 @@ class HttpxOurs(Httpx):
         )
 
 
+class HttpxInstalled(Httpx):
+    """httpx as it is, after `httpcore_hyper.install()`: its transport makes a pool, and gets ours."""
+
+    async def __aenter__(self) -> Client:
+        self.library.install()
+        return await super().__aenter__()
+
+
 class HttpxAiohttp(Httpx):
     def transport(self) -> Any:
         return self.library.AiohttpTransport(verify=trust.context(), limits=limits(import_module("httpx")))
@@ -257,6 +266,66 @@ class Aiohttp(Client):
         async with self.session.post(url, data=body) as response:
             check(response.status)
             await response.read()
+
+
+class CurlCffi(Client):
+    """libcurl's multi handle behind requests' shape. It can pass for a browser; it does not here."""
+
+    async def __aenter__(self) -> Client:
+        self.session = self.library.AsyncSession(
+            max_clients=MAX_CONNECTIONS, timeout=TIMEOUT_SECONDS, trust_env=False
+        )
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.session.close()
+
+    async def get(self, url: str, close: bool = False) -> int:
+        response = await self.session.get(url, headers=CLOSE if close else None)
+        check(response.status_code)
+        return len(response.content)
+
+    async def download(self, url: str) -> int:
+        size = 0
+        async with self.session.stream("GET", url) as response:
+            check(response.status_code)
+            async for chunk in response.aiter_content():
+                size += len(chunk)
+        return size
+
+    async def upload(self, url: str, body: bytes | AsyncIterator[bytes]) -> None:
+        check((await self.session.post(url, content=body)).status_code)
+
+
+class Niquests(Client):
+    """One connection for each request in flight, as the others; it could do several on one."""
+
+    async def __aenter__(self) -> Client:
+        self.session = self.library.AsyncSession(
+            pool_connections=MAX_CONNECTIONS, pool_maxsize=MAX_CONNECTIONS, timeout=TIMEOUT_SECONDS
+        )
+        self.session.trust_env = False
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.session.close()
+
+    async def get(self, url: str, close: bool = False) -> int:
+        response = await self.session.get(url, headers=CLOSE if close else None)
+        check(response.status_code)
+        return len(response.content)
+
+    async def download(self, url: str) -> int:
+        size = 0
+        response = await self.session.get(url, stream=True)
+        check(response.status_code)
+        async for chunk in await response.iter_content(DOWNLOAD_CHUNK):
+            size += len(chunk)
+        await response.close()
+        return size
+
+    async def upload(self, url: str, body: bytes | AsyncIterator[bytes]) -> None:
+        check((await self.session.post(url, data=body)).status_code)
 
 
 def make(row: Row, variant: Variant, proxy_url: str) -> Client:

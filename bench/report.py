@@ -1,21 +1,18 @@
-"""Tables of the figures, for the terminal and as Markdown, and what must hold. Measures nothing."""
+"""Tables of figures and of what must hold, for the terminal and as Markdown. Measures and judges nothing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
+from .claims import FAILS, HOLDS, MIB, REACHED, UNKNOWN, Verdict, number
 from .rounds import Result
 from .variants import MAX_CONNECTIONS, Row
 
-MIB = 1024 * 1024
-HEADS = ("variant", "rate", "CPU us", "p50 ms", "p99 ms", "growth MiB", "ours / variant")
-
-
-def number(value: float | None, digits: int = 0) -> str:
-    return "-" if value is None else f"{value:,.{digits}f}"
+HEADS = ("variant", "rate", "CPU us", "p50 ms", "p99 ms", "p99.9 ms", "growth MiB", "ours / variant")
+STYLES = {HOLDS: "green", REACHED: "bold green", FAILS: "red", UNKNOWN: "yellow"}
 
 
 def ours(results: list[Result]) -> float | None:
@@ -32,6 +29,7 @@ def cells(result: Result, own: float | None) -> list[str]:
         number(result.median("cpu_us"), 1),
         number(result.median("p50_ms"), 2),
         number(result.median("p99_ms"), 2),
+        number(result.median("p999_ms"), 2),
         number(grown / MIB, 1) if grown is not None else "-",
         number(ratio, 2),
         result.problem,
@@ -47,7 +45,7 @@ def columns(row: Row) -> list[str]:
 
 def shown(row: Row, name: str) -> bool:
     """Bulk rows are one transfer a round: no quantiles; the others have no growth."""
-    return not (name in ("p50 ms", "p99 ms") if row.bulk else name == "growth MiB")
+    return not (name.startswith("p") if row.bulk else name == "growth MiB")
 
 
 def print_row(console: Console, row: Row, results: list[Result]) -> None:
@@ -64,7 +62,26 @@ def print_row(console: Console, row: Row, results: list[Result]) -> None:
     console.print(table)
 
 
-def markdown(gathered: list[list[Result]], setting: str) -> str:
+def print_table(console: Console, title: str, heads: Sequence[str], lines: list[list[str]]) -> None:
+    """Any other table. Figures are to the right; they have a slash in their heads, as a unit has."""
+    table = Table(title=title, title_justify="left")
+    for name in heads:
+        table.add_column(name, justify="right" if "/" in name else "left")
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+
+
+def table_markdown(title: str, heads: Sequence[str], lines: list[list[str]]) -> list[str]:
+    if not lines:
+        return []
+    rule = "|" + "|".join("---:" if "/" in name else "---" for name in heads) + "|"
+    cells_of_lines = ("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)
+    return [f"**{title}**", "", "| " + " | ".join(heads) + " |", rule, *cells_of_lines, ""]
+
+
+def markdown(gathered: list[list[Result]], verdicts: list[Verdict], setting: str, more: list[str]) -> str:
+    """`more` are the lines of further tables."""
     lines = [setting, ""]
     for results in gathered:
         row = results[0].row
@@ -77,99 +94,29 @@ def markdown(gathered: list[list[Result]], setting: str) -> str:
             line = cells(result, own)
             lines.append("| " + " | ".join(line[index].replace("|", "/") for index in keep) + " |")
         lines.append("")
-    verdicts = acceptance(gathered)
-    if verdicts:
-        lines += ["**What must hold**", "", "| claim | figure | |", "|---|---|---|"]
-    lines += [f"| {verdict.claim} | {verdict.figure} | {verdict.word} |" for verdict in verdicts]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *more, *verdicts_markdown(verdicts)]) + "\n"
 
 
-@dataclass(frozen=True)
-class Claim:
-    """Ours against one peer in one row."""
-
-    row: str
-    peer: str
-    ratio: float
-    growth: int = 0  # bytes; 0 where memory is not part of the claim
-
-
-CLAIMS = (
-    Claim("GET, under httpx, asyncio, c=64", "httpx", 5),
-    Claim("GET, under httpx, asyncio, c=64", "httpx-aiohttp", 1.3),
-    Claim("GET, pool, asyncio, c=64", "httpcore2", 5),
-    Claim("GET, pool, sync, 1 threads", "httpcore", 2),
-    Claim("GET, pool, sync, 1 threads, one core", "httpcore", 2),
-    Claim("download 256 MB, under httpx, asyncio", "httpx", 2, 8 * MIB),
-    Claim("download 256 MB, under httpx, sync", "httpx", 2, 8 * MIB),
-    Claim("GET over TLS, under httpx, asyncio, c=64", "httpx", 5),
-    Claim("GET over TLS, under httpx, asyncio, c=64", "httpx-aiohttp", 1.3),
-    Claim("GET over TLS, under httpx, asyncio, c=64", "httpx + httpcore_hyper, without TLS", 0.85),
-    Claim("download 256 MB over TLS, under httpx, asyncio", "httpx", 1.5),
-    Claim("download 256 MB over TLS, under httpx, sync", "httpx", 1.5),
-    Claim("new connections over TLS, under httpx, asyncio, c=16", "httpx", 0.9),
-    Claim("new connections over TLS, under httpx, asyncio, c=16", "httpx + httpcore_hyper, tls=python", 1),
-    Claim("new connections over TLS, under httpx, sync, 1 threads", "httpx", 0.9),
-    Claim("new connections over TLS, under httpx, sync, 1 threads", "httpx + httpcore_hyper, tls=python", 1),
-    Claim("GET over HTTP/2, under httpx, asyncio, c=64", "httpx", 2.5),
-    Claim("GET over HTTP/2, under httpx, asyncio, c=64", "httpx2", 2.2),
-    Claim("GET over HTTP/2, under httpx, asyncio, c=64", "httpx + httpcore_hyper, HTTP/1.1", 0.8),
-)
+def verdicts_markdown(verdicts: list[Verdict]) -> list[str]:
+    if not verdicts:
+        return []
+    lines = ["**What must hold**", "", "| claim | must | moonshot | figure | |", "|---|---:|---:|---|---|"]
+    for verdict in verdicts:
+        line = (verdict.claim, verdict.must, verdict.moonshot, verdict.figure, verdict.word)
+        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |")
+    return lines
 
 
-@dataclass(frozen=True)
-class Verdict:
-    claim: str
-    figure: str
-    word: str
-
-
-def acceptance(gathered: list[list[Result]]) -> list[Verdict]:
-    """A verdict for every claim whose row was run; there may be none."""
-    rows = {results[0].row.name: results for results in gathered}
-    return [judge(claim, rows[claim.row]) for claim in CLAIMS if claim.row in rows]
-
-
-def judge(claim: Claim, results: list[Result]) -> Verdict:
-    text = f"{claim.row}: at least {claim.ratio:g}x {claim.peer}"
-    if claim.growth:
-        text += f", memory growth below {claim.growth // MIB} MiB"
-    mine = next(result for result in results if result.variant.ours)
-    peer = next(result for result in results if result.variant.name == claim.peer)
-    own, other, grown = mine.median("rate"), peer.median("rate"), mine.median("grown")
-    unit = mine.row.unit
-    if own is None:
-        return Verdict(text, f"ours: {mine.problem}", "does not hold")
-    if other is None or other <= 0:
-        # No figure, or not one answer in the time: no ratio can be claimed from it.
-        return Verdict(
-            text, f"{number(own)} {unit}; {claim.peer}: {peer.problem or 'no figure'}", "not measured"
-        )
-    figure = f"{own / other:.2f}x ({number(own)} / {number(other)} {unit}"
-    if peer.problem:
-        figure += f"; {claim.peer}: {peer.problem}"
-    figure += ")"
-    own_cpu, other_cpu = mine.median("cpu_us"), peer.median("cpu_us")
-    if own_cpu and other_cpu and not mine.row.bulk:
-        figure += f"; CPU {number(own_cpu, 1)} / {number(other_cpu, 1)} us"
-    holds = own / other >= claim.ratio and not mine.problem
-    if mine.problem:
-        figure += f"; ours: {mine.problem}"
-    if claim.growth:
-        figure += f"; growth {number(grown / MIB, 1)} MiB" if grown is not None else "; growth unknown"
-        holds = holds and grown is not None and grown < claim.growth
-    return Verdict(text, figure, "holds" if holds else "does not hold")
-
-
-def print_acceptance(console: Console, gathered: list[list[Result]]) -> None:
-    verdicts = acceptance(gathered)
+def print_verdicts(console: Console, verdicts: list[Verdict]) -> None:
     if not verdicts:
         console.print("none of the rows that were run belongs to a claim of what must hold")
         return
     table = Table(title="What must hold", title_justify="left")
-    for name in ("claim", "figure", ""):
-        table.add_column(name)
-    styles = {"holds": "green", "does not hold": "red", "not measured": "yellow"}
+    for name in ("claim", "must", "moonshot", "figure", ""):
+        table.add_column(name, justify="right" if name in ("must", "moonshot") else "left")
     for verdict in verdicts:
-        table.add_row(verdict.claim, verdict.figure, f"[{styles[verdict.word]}]{verdict.word}[/]")
+        word = f"[{STYLES[verdict.word]}]{verdict.word}[/]"
+        table.add_row(verdict.claim, verdict.must, verdict.moonshot, verdict.figure, word)
     console.print(table)
+    counts = (f"{sum(verdict.word == word for verdict in verdicts)} {word}" for word in STYLES)
+    console.print("; ".join(counts))

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from . import trust
-from .async_clients import CANNED, CLOSE, check, limits
+from .async_clients import CANNED, CLOSE, DOWNLOAD_CHUNK, check, limits
 from .servers import SMALL_HEADERS
 from .variants import MAX_CONNECTIONS, TIMEOUT_SECONDS, Row, Variant
 
@@ -142,6 +142,14 @@ class HttpxOurs(Httpx):
         )
 
 
+class HttpxInstalled(Httpx):
+    """httpx as it is, after `httpcore_hyper.install()`: its transport makes a pool, and gets ours."""
+
+    def __enter__(self) -> Client:
+        self.library.install()
+        return super().__enter__()
+
+
 class HttpxPyreqwest(Httpx):
     def transport(self) -> Any:
         from pyreqwest.compatibility.httpx import SyncHttpxTransport
@@ -236,6 +244,69 @@ class Urllib3(Client):
 
     def upload(self, url: str, body: bytes | Iterator[bytes]) -> None:
         check(self.pool.request("POST", url, body=body).status)
+
+
+class Requests(Client):
+    """A session that all threads share."""
+
+    def __enter__(self) -> Client:
+        self.session = self.library.Session()
+        self.session.trust_env = False
+        adapter = self.library.adapters.HTTPAdapter(
+            pool_connections=MAX_CONNECTIONS, pool_maxsize=MAX_CONNECTIONS, pool_block=True
+        )
+        self.session.mount("http://", adapter)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.session.close()
+
+    def get(self, url: str, close: bool = False) -> int:
+        response = self.session.get(url, headers=CLOSE if close else None, timeout=TIMEOUT_SECONDS)
+        check(response.status_code)
+        return len(response.content)
+
+    def download(self, url: str) -> int:
+        size = 0
+        with self.session.get(url, stream=True, timeout=TIMEOUT_SECONDS) as response:
+            check(response.status_code)
+            for chunk in response.iter_content(DOWNLOAD_CHUNK):
+                size += len(chunk)
+        return size
+
+    def upload(self, url: str, body: bytes | Iterator[bytes]) -> None:
+        check(self.session.post(url, data=body, timeout=TIMEOUT_SECONDS).status_code)
+
+
+class Niquests(Requests):
+    """It keeps requests' shape in everything that is used here."""
+
+
+class CurlCffi(Client):
+    """Its session keeps one handle of libcurl's for each thread."""
+
+    def __enter__(self) -> Client:
+        self.session = self.library.Session(timeout=TIMEOUT_SECONDS, trust_env=False)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.session.close()
+
+    def get(self, url: str, close: bool = False) -> int:
+        response = self.session.get(url, headers=CLOSE if close else None)
+        check(response.status_code)
+        return len(response.content)
+
+    def download(self, url: str) -> int:
+        size = 0
+        with self.session.stream("GET", url) as response:
+            check(response.status_code)
+            for chunk in response.iter_content():
+                size += len(chunk)
+        return size
+
+    def upload(self, url: str, body: bytes | Iterator[bytes]) -> None:
+        check(self.session.post(url, content=body).status_code)
 
 
 class Pycurl(Client):

@@ -9,6 +9,7 @@ ASYNC_DOORS = ("asyncio", "uvloop", "trio")
 ANYWHERE = (*ASYNC_DOORS, "sync")
 ASYNCIO = ("asyncio", "uvloop")
 
+QUEUED = 10_000  # requests at a time, of which all but 100 wait for a connection
 MAX_CONNECTIONS = 100  # httpx's own default; given to every client, as is the same number of idle ones
 TIMEOUT_SECONDS = 60.0  # every client under httpx has all four; long enough for the slowest row
 
@@ -29,6 +30,7 @@ class Variant:
     ours: bool = False
     tls: str = ""  # who does our cryptography, where it is not left to the library; in rows over TLS only
     http1: bool = False  # speaks HTTP/1.1 also in rows over HTTP/2, and runs in those only
+    tcp_only: bool = False  # not in rows over TLS or through a proxy
     plain: bool = False  # speaks no TLS also in rows of small requests over TLS, and runs in those only
 
 
@@ -38,6 +40,9 @@ VARIANTS = (
     Variant("httpcore2", "pool", "Pool", "httpcore2", ANYWHERE),
     Variant("aiohttp", "pool", "Aiohttp", "aiohttp", ASYNCIO),
     Variant("pyreqwest", "pool", "Pyreqwest", "pyreqwest", (*ASYNCIO, "sync")),
+    Variant("curl_cffi", "pool", "CurlCffi", "curl_cffi", (*ASYNCIO, "sync")),
+    Variant("niquests", "pool", "Niquests", "niquests", (*ASYNCIO, "sync")),
+    Variant("requests", "pool", "Requests", "requests", ("sync",)),
     Variant("urllib3", "pool", "Urllib3", "urllib3", ("sync",)),
     Variant("pycurl", "pool", "Pycurl", "pycurl", ("sync",)),
     Variant("null pool", "pool", "NullPool", "httpcore", ANYWHERE, ceiling=True),
@@ -49,6 +54,7 @@ VARIANTS = (
         "httpx + httpcore_hyper, without TLS", "httpx", "HttpxOurs", "httpcore_hyper", ANYWHERE, plain=True
     ),
     Variant("httpx + httpcore_hyper, HTTP/1.1", "httpx", "HttpxOurs", "httpcore_hyper", ANYWHERE, http1=True),
+    Variant("httpx + install()", "httpx", "HttpxInstalled", "httpcore_hyper", ANYWHERE, tcp_only=True),
     Variant("httpx", "httpx", "Httpx", "httpx", ANYWHERE),
     Variant("httpx2", "httpx", "Httpx", "httpx2", ANYWHERE),
     Variant("httpx-aiohttp", "httpx", "HttpxAiohttp", "httpx_aiohttp", ASYNCIO),
@@ -61,7 +67,7 @@ BY_NAME = {variant.name: variant for variant in VARIANTS}
 
 
 # They take no `ssl.SSLContext`, so that they cannot be asked to trust what the others do.
-NO_CONTEXT = ("pyreqwest", "pycurl")
+NO_CONTEXT = ("pyreqwest", "pycurl", "curl_cffi")
 
 # They take httpx's `proxy`.
 PROXIED = ("httpcore_hyper", "httpx", "httpx2")
@@ -98,6 +104,11 @@ class Row:
     def unit(self) -> str:
         return "MB/s" if self.bulk else "req/s"
 
+    @property
+    def queued(self) -> bool:
+        """Nearly all requests wait for a connection; a round has to last for some turns of the queue."""
+        return self.concurrency >= 100 * MAX_CONNECTIONS
+
     def variants(self) -> list[Variant]:
         """A canned answer says nothing about bytes and connections: no ceilings there."""
         return [
@@ -108,6 +119,7 @@ class Row:
             and not (variant.ceiling and (self.tls or self.proxied or self.work != "get"))
             and not (variant.tls and (self.http2 or not self.tls))
             and not (variant.http1 and not self.http2)
+            and not (variant.tcp_only and (self.tls or self.proxied))
             and not (variant.plain and (self.http2 or not self.tls or self.work != "get"))
             and not (self.http2 and variant.library not in HTTP2)
             and not (self.proxied and (variant.tls or variant.plain or variant.library not in PROXIED))
@@ -121,7 +133,9 @@ def _rows() -> tuple[Row, ...]:
     levels = (("pool", "pool"), ("httpx", "under httpx"))
     for level, words in levels:
         for door, sizes in (("asyncio", (1, 64, 512)), ("uvloop", (1, 64)), ("trio", (1, 64))):
-            rows += [Row(f"GET, {words}, {door}, c={size}", level, door, "get", size) for size in sizes]
+            more = (QUEUED,) if (level, door) == ("pool", "asyncio") else ()
+            for size in (*sizes, *more):
+                rows.append(Row(f"GET, {words}, {door}, c={size}", level, door, "get", size))
     for level, words, sizes in (("pool", "pool", (1, 4, 16, 64)), ("httpx", "under httpx", (1, 16))):
         rows += [Row(f"GET, {words}, sync, {size} threads", level, "sync", "get", size) for size in sizes]
     rows.append(Row("GET, pool, asyncio, c=1, one core", "pool", "asyncio", one_core=True))

@@ -26,6 +26,14 @@ CEILING_BREATH = (
 )
 
 
+QUANTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
+# What the picture of the latencies is drawn from.
+DISTRIBUTION = (0, *(step / 20 for step in range(1, 19)), 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1)
+
+
+QUEUED_STRETCH = 4  # with so many requests at a time, one turn of the queue takes a quick round and more
+
+
 @dataclass
 class Order:
     """What the parent asks for: one round."""
@@ -73,12 +81,17 @@ class Meter:
         return {
             "rate": units / wall,
             "cpu_us": cpu * 1e6 / units if units else None,
-            "p50_ms": times[len(times) // 2] * 1e3 if times else None,
-            "p99_ms": times[min(len(times) - 1, len(times) * 99 // 100)] * 1e3 if times else None,
+            **{f"{name}_ms": quantile(times, share) for name, share in QUANTILES.items()},
+            "distribution_ms": [quantile(times, share) for share in DISTRIBUTION] if times else [],
             "requests": len(times),
             "errors": self.errors,
             "error": self.first_error,
         }
+
+
+def quantile(times: list[float], share: float) -> float | None:
+    """In milliseconds, of sorted seconds."""
+    return times[min(len(times) - 1, int(len(times) * share))] * 1e3 if times else None
 
 
 def resident() -> int:
@@ -161,9 +174,10 @@ async def async_round(row: Row, variant: Variant, order: Order) -> None:
             # A canned answer never suspends: more tasks would only take their turns one after another.
             for _ in range(1 if variant.ceiling else row.concurrency):
                 group.start_soon(loop)
-            await anyio.sleep(order.warm_up)
+            stretch = QUEUED_STRETCH if row.queued else 1
+            await anyio.sleep(order.warm_up * stretch)
             meter.start()
-            await anyio.sleep(order.seconds)
+            await anyio.sleep(order.seconds * stretch)
             say(meter.stop())
             group.cancel_scope.cancel()
 
@@ -248,6 +262,15 @@ def runner(row: Row, variant: Variant) -> Callable[[Order], None]:
     return lambda order: asyncio.run(async_round(row, variant, order))
 
 
+def check_genuine(variant: Variant) -> None:
+    """niquests can put its fork in urllib3's place, see requirements.txt: figures would be the fork's."""
+    if variant.library in ("urllib3", "requests"):
+        import urllib3
+
+        if hasattr(urllib3, "AsyncPoolManager"):
+            raise ImportError("urllib3-future stands in urllib3's place")
+
+
 def main() -> None:
     global PAYLOAD  # noqa: PLW0603 - made once, and only where it is needed: it is 100 MB
     variant = BY_NAME[sys.argv[1]]
@@ -255,9 +278,13 @@ def main() -> None:
     pin(SERVER_CORE if row.one_core else CLIENT_CORE)
     try:
         __import__(variant.library)
+        check_genuine(variant)
         run = runner(row, variant)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         say({"missing": str(error)})
+        return
+    except ImportError as error:
+        say({"failed": f"not imported: {error}"[:200]})
         return
     if row.work.startswith("upload"):
         PAYLOAD = b"x" * UPLOAD_BODY
