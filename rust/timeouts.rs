@@ -6,10 +6,11 @@
 mod tests;
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::task::unconstrained;
 use tokio::time::Sleep;
 
 /// httpcore's `timeout` extension. `None` waits for ever.
@@ -29,7 +30,7 @@ pub struct Timeouts {
 ///
 /// Arming a timer costs a lock and, from another thread, a wake-up of the runtime. So an armed timer
 /// is left alone when its wait ends; the next wait only moves the deadline, and a timer that fires too
-/// early for it is armed again. A connection keeps its watchdog from exchange to exchange.
+/// early for it is armed again. A connection keeps its watchdog, at rest, from exchange to exchange.
 #[derive(Debug, Default)]
 pub struct Watchdog {
     sleep: Option<Pin<Box<Sleep>>>,
@@ -60,6 +61,18 @@ impl Watchdog {
                 return Poll::Ready(());
             }
             sleep.as_mut().reset(at);
+        }
+    }
+
+    /// Nobody waits from now on, until the next [`Watchdog::poll_expired`].
+    ///
+    /// The timer stays armed and forgets whom it was to wake. A connection that kept that would keep the exchange it
+    /// has served, by that the pool, and by that itself, until the timer fires.
+    pub fn rest(&mut self) {
+        if let Some(sleep) = &mut self.sleep {
+            // Whatever else the task has done in this turn: a poll that is put off leaves the old waker where it is.
+            let sleep = std::pin::pin!(unconstrained(sleep.as_mut()));
+            let _ = sleep.poll(&mut Context::from_waker(Waker::noop()));
         }
     }
 }

@@ -296,12 +296,14 @@ impl Exchange {
             unreachable!("called on an open connection only");
         };
         let view = link.view().clone();
+        let mut watchdog = std::mem::take(&mut self.watchdog);
+        watchdog.rest();
         let spent = match link {
             Link::Http1(mut connection) => {
                 if connection.http.finish_exchange() {
                     lease.park(Parked::Http1 {
                         connection,
-                        watchdog: std::mem::take(&mut self.watchdog),
+                        watchdog,
                     });
                     None
                 } else {
@@ -313,7 +315,6 @@ impl Exchange {
                 connection,
             } => {
                 self.trailers = stream.take_trailers();
-                let watchdog = std::mem::take(&mut self.watchdog);
                 connection.watchdogs.lock().push(watchdog);
                 // Ends the request as well, where the server did not want all of it.
                 drop(stream);

@@ -2,7 +2,8 @@
 //! does not move. Nothing is asserted on how late a timer is, only that it is never early.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -43,6 +44,36 @@ async fn expires_at_its_deadline_and_not_before() {
     let mut watchdog = Watchdog::default();
     let deadline = Instant::now() + SHORT;
     expired(&mut watchdog, deadline).await;
+}
+
+#[tokio::test]
+async fn a_watchdog_at_rest_keeps_nobody_and_works_on() {
+    struct Sleeper;
+    impl Wake for Sleeper {
+        fn wake(self: Arc<Self>) {}
+    }
+    let mut watchdog = Watchdog::default();
+    let sleeper = Arc::new(Sleeper);
+    let waker = Waker::from(Arc::clone(&sleeper));
+    let mut cx = Context::from_waker(&waker);
+    let deadline = Instant::now() + SHORT;
+    let polled = watchdog.poll_expired(&mut cx, &Handle::current(), deadline);
+    assert!(polled.is_pending());
+    drop(waker);
+    assert_eq!(
+        Arc::strong_count(&sleeper),
+        2,
+        "the timer knows its sleeper"
+    );
+    // Also where the task has used up its turn.
+    while tokio::task::coop::has_budget_remaining() {
+        tokio::task::coop::consume_budget().await;
+    }
+    watchdog.rest();
+    assert_eq!(Arc::strong_count(&sleeper), 1);
+    expired(&mut watchdog, deadline).await;
+    watchdog.rest();
+    expired(&mut watchdog, Instant::now() + SHORT).await;
 }
 
 #[tokio::test]

@@ -15,14 +15,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import anyio
 import httpcore
 import pytest
+import trio
+import uvloop
+from doors import ALL_DOORS
+from lab import Always, respond_by_http2
 from routes import response
-from servers import RECEIVE, STALL, Server, send
+from servers import RECEIVE, STALL, Server, call, send
 from sockets import held_towards
 
 import httpcore_hyper
-from httpcore_hyper import ConnectionPool
+from httpcore_hyper import ConnectionPool, _rust
 
 FULL_SIZE = os.environ.get("HTTPCORE_HYPER_TESTS") == "full"
 # How long the storms last. The full one is what faults.md asks for.
@@ -190,6 +195,45 @@ def test_a_dropped_pool_closes_its_sockets() -> None:
             while held_towards(server.port) and time.monotonic() < deadline:
                 time.sleep(0.001)
             assert held_towards(server.port) == 0
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
+@pytest.mark.parametrize("runner", [None, asyncio.run, uvloop.run, trio.run], ids=ALL_DOORS)
+def test_a_dropped_pool_is_not_kept_by_its_timers(runner: Callable[..., Any] | None, http2: bool) -> None:
+    """L-22: idle connections keep their timers armed, for a long time, and nothing of those who waited."""
+    timeouts = {"timeout": {"read": 3600.0, "write": 3600.0, "pool": 3600.0}}
+    options = {"http1": not http2, "http2": http2}
+    with Server() as server:
+        server.scripts = Always([call(respond_by_http2)]) if http2 else []
+
+        async def use() -> None:
+            pool = httpcore_hyper.AsyncConnectionPool(**options)
+            for _ in range(4):
+                assert (await pool.request("GET", server.url(), extensions=timeouts)).status == 200
+                assert await _comes_true(lambda: _rust.ledger()["exchanges"] == 0), _rust.ledger()
+
+        if runner is None:
+            pool = ConnectionPool(**options)
+            for _ in range(4):
+                assert pool.request("GET", server.url(), extensions=timeouts).status == 200
+                assert _rust.ledger()["exchanges"] == 0
+            del pool
+        else:
+            runner(use) if runner is trio.run else runner(use())
+        gc.collect()
+        deadline = time.monotonic() + 1.0
+        while held_towards(server.port) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert held_towards(server.port) == 0
+
+
+async def _comes_true(predicate: Callable[[], bool]) -> bool:
+    """On a loop a request is counted until the loop and the engine have taken note of its end."""
+    limit = time.monotonic() + 1.0
+    while not predicate() and time.monotonic() < limit:
+        gc.collect()
+        await anyio.sleep(0.001)
+    return predicate()
 
 
 def _used_pool(url: str) -> ConnectionPool:
