@@ -10,6 +10,7 @@ A flavour is built from a module: httpcore, its fork httpcore2, or a second impo
 from __future__ import annotations
 
 import logging
+import socket
 from abc import ABCMeta
 from collections.abc import Iterable, Iterator
 from importlib import import_module
@@ -95,6 +96,8 @@ class Flavour:
         """Tells of requests and responses."""
         self.http2_logger = logging.getLogger(f"{package}.http2")
         """The same over HTTP/2."""
+        # gevent and eventlet come first: what was seen at first is theirs already.
+        self._green = None if socket.socket.__module__ == "socket" else "socket.socket"
         self._seen = _Seen(_seen(module, originals))
         proxied = list(_seen_by_proxies(package))
         self._seen_by_proxies = _Seen(proxied)
@@ -120,7 +123,7 @@ class Flavour:
 
         Never asked where the native module is missing.
         """
-        patched = self._seen.first_patched()
+        patched = self._green or self._seen.first_patched()
         if patched is None and proxied:
             patched = self._seen_by_proxies.first_patched()
         return patched
@@ -169,7 +172,7 @@ def _seen_by_proxies(package: str) -> Iterator[tuple[type | ModuleType, str]]:
         yield socks, "_init_socks5_connection"
 
 
-def _seen(module: ModuleType, originals: dict[str, type]) -> Iterator[tuple[type, str]]:
+def _seen(module: ModuleType, originals: dict[str, type]) -> Iterator[tuple[type | ModuleType, str]]:
     sync, asynchronous = "handle_request", "handle_async_request"
     backends = {name: import_module(f"{module.__name__}._backends.{name}") for name in ("sync", "auto")}
     for owner, names in (
@@ -195,6 +198,8 @@ def _seen(module: ModuleType, originals: dict[str, type]) -> Iterator[tuple[type
     ):
         for name in names:
             yield owner, name
+    # The end of every way: whoever guards it, or sends it through a proxy, is to be asked.
+    yield socket, "socket"
 
 
 HTTPCORE = Flavour.of(httpcore)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 import ssl
 from typing import Any
 
@@ -106,6 +109,38 @@ def test_patched_function_on_httpcores_way_is_obeyed(server: Server, monkeypatch
         assert pool.request("GET", server.url()).status == 200
         assert "SyncBackend.connect_tcp has been patched" in str(pool.delegated)
     assert called == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_socket_class_of_others_is_obeyed(
+    server: Server, monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    """Guards of test suites, SOCKS by patching and green threads put their own in the place of the standard
+    library's."""
+    made: list[socket.socket] = []
+
+    class Theirs(socket.socket):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.append(self)
+
+    async def request() -> str | None:
+        async with httpcore_hyper.AsyncConnectionPool() as pool:
+            assert (await pool.request("GET", server.url())).status == 200
+            return pool.delegated
+
+    if is_async:
+        # Before the patch: a loop has sockets of its own.
+        with contextlib.closing(asyncio.new_event_loop()) as loop:
+            monkeypatch.setattr(socket, "socket", Theirs)
+            delegated = loop.run_until_complete(request())
+    else:
+        monkeypatch.setattr(socket, "socket", Theirs)
+        with httpcore_hyper.ConnectionPool() as pool:
+            assert pool.request("GET", server.url()).status == 200
+            delegated = pool.delegated
+    assert made
+    assert delegated == "socket.socket has been patched"
 
 
 def test_http2_pool_serves_plain_http(server: Server) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import threading
 import time
 import zlib
 
 import httpcore
-from doors import Door
+import httpx
+import pytest
+from doors import ASYNC_DOORS, Door
+from engines import HYPER
 from matrix import (
     EMPTY,
     FULL_SIZE,
@@ -29,10 +33,19 @@ from sockets import descriptors
 from test_faults_connect import free_port
 from verdicts import judge, parametrize
 
+import httpcore_hyper
+
 # What a hostile response may cost beside itself (the dashboard's figure for a bomb).
 BOMB_COST = 8 << 20
 FAILURES = 100_000 if FULL_SIZE else 1_000
+AT_ONCE, CONNECTIONS = (10_000, 100) if FULL_SIZE else (1_000, 50)
+# httpcore looks through all that wait for each that is served.
+AT_ONCE_IN_HTTPCORE = 300
+# The last of them waits for all the others.
+PATIENCE = dict.fromkeys(("connect", "read", "write", "pool"), 300.0 if FULL_SIZE else 30.0)
 ONE_MIB = 1 << 20
+# What httpx is to inflate: a thousand times what is sent, and no burden to the machine.
+INFLATED = 32 * ONE_MIB
 
 
 def gzip_bomb(inflated: int) -> bytes:
@@ -122,6 +135,24 @@ async def busy_interpreter(door: Door) -> None:
         await check_closed(door, pool, server)
 
 
+async def many_at_once(door: Door) -> None:
+    """All that wait are served, each with its own answer, over as many connections as the pool may have."""
+    with Server() as server:
+        pool = door.pool(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+
+        async def request(number: int) -> None:
+            nonce = b"%d" % number
+            reply = await pool.request("POST", server.url("/echo"), content=nonce, timeout=PATIENCE)
+            check("next", reply.body == nonce, "another's answer")
+
+        number_of_them = AT_ONCE if door.engine == HYPER else AT_ONCE_IN_HTTPCORE
+        tasks = [door.start(request(number)) for number in range(number_of_them)]
+        for task in tasks:
+            await task.outcome(PATIENCE["pool"])
+        check("after", server.accepted <= CONNECTIONS, f"{server.accepted} connections")
+        await check_closed(door, pool, server)
+
+
 ROWS = [
     Row("D-01", "a bomb is passed on as it is", scenario=bomb),
     Row("D-03", "a bomb that is closed is not drained", scenario=closed_bomb),
@@ -137,6 +168,7 @@ ROWS = [
         ),
     ),
     Row("S-06", "a busy interpreter", scenario=busy_interpreter),
+    Row("S-07", "many at once", scenario=many_at_once, doors=ASYNC_DOORS),
     Row("S-09", "many failing connects", scenario=many_failures),
 ]
 
@@ -144,3 +176,25 @@ ROWS = [
 @parametrize(ROWS)
 def test_row(row: Row, door: str, engine: str) -> None:
     judge(row, door, engine)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_bomb_that_httpx_inflates(is_async: bool, engine: str) -> None:
+    """D-02: `get()` inflates it, whatever the transport; what we hand over is what was sent."""
+    packed = gzip_bomb(INFLATED)
+    with Server([[RECEIVE, send(response(packed, headers=GZIPPED)), SERVE]]) as server:
+        transports = (httpx.HTTPTransport, httpx.AsyncHTTPTransport)
+        if engine == HYPER:
+            transports = (httpcore_hyper.HTTPTransport, httpcore_hyper.AsyncHTTPTransport)
+
+        async def get() -> httpx.Response:
+            async with httpx.AsyncClient(transport=transports[1]()) as client:
+                return await client.get(server.url())
+
+        if is_async:
+            answer = asyncio.run(get())
+        else:
+            with httpx.Client(transport=transports[0]()) as client:
+                answer = client.get(server.url())
+        assert answer.num_bytes_downloaded == len(packed) < INFLATED // 100
+        assert len(answer.content) == INFLATED
