@@ -19,13 +19,19 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-DOORS = ("asyncio", "uvloop", "trio", "sync")
-WARM_UP = 50_000  # requests after which memory is to be level
-JUDGED = 200_000  # requests behind the warm-up without which a slope means nothing
-MOST_GROWTH = 1.0  # MB for each million requests
+HTTP2 = "-http2"
+DOORS = ("asyncio", "uvloop", "trio", "sync", f"asyncio{HTTP2}", f"sync{HTTP2}")
+# How many requests come before the slope of memory is looked at, and behind them, without which it means
+# nothing. What is in use is level at once. What is resident is not: each of malloc's arenas keeps what it
+# needed at most at any one moment, which grows with the logarithm of the requests; many threads have many.
+WARM_UP, JUDGED = 50_000, 200_000
+WARM_UP_RESIDENT, JUDGED_RESIDENT = {"sync": 1_000_000}, 500_000
+MB = 1e6
+# What is told of memory, its unit, and how much more of it there may be for each million requests. In use is
+# what malloc has handed out, and Python's own allocator in blocks of at most 512 bytes.
+MEMORY = (("resident", "MB", MB, 1.0), ("in use", "MB", MB, 1.0), ("blocks", "thousand", 1e3, 2.0))
 RESTART_SECONDS = 5.0
 CONCURRENCY = 32
-MB = 1e6
 
 
 def arguments() -> argparse.Namespace:
@@ -34,6 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--doors", default=",".join(DOORS), help="separated by commas")
     parser.add_argument("--requests", type=int, default=sys.maxsize, help="the most for each door")
     parser.add_argument("--cancels", type=float, default=0.05, help="the share of requests to cancel")
+    parser.add_argument("--restarts", type=float, default=RESTART_SECONDS, help="seconds between two of them")
     parser.add_argument("--server", type=Path, default=os.environ.get("BENCH_SERVER"))
     parser.add_argument("--plot", type=Path, default=ROOT / "soak" / "results" / "memory.png")
     chosen = parser.parse_args()
@@ -47,16 +54,19 @@ class Server:
 
     def __init__(self, program: Path) -> None:
         self.program = program
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        with socket.socket() as one, socket.socket() as other:
+            for probe in (one, other):
+                probe.bind(("127.0.0.1", 0))
+            self.port, self.http2_port = (int(probe.getsockname()[1]) for probe in (one, other))
         self.start()
 
     def start(self) -> None:
-        self.process = subprocess.Popen([str(self.program), str(self.port)], stdout=subprocess.DEVNULL)
+        ports = (self.port, self.http2_port)
+        self.process = subprocess.Popen([self.program, *map(str, ports)], stdout=subprocess.DEVNULL)
         for _ in range(500):
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1.0).close()
+                for port in ports:
+                    socket.create_connection(("127.0.0.1", port), 1.0).close()
                 return
             except OSError:
                 time.sleep(0.01)
@@ -68,12 +78,13 @@ class Server:
 
 
 def soak(
-    door: str, server: Server, seconds: float, most: int, cancels: float
+    door: str, server: Server, seconds: float, most: int, cancels: float, between: float
 ) -> tuple[list[dict[str, Any]], int]:
     """The worker's samples, the last of which is its report, and how often the server was restarted."""
     command = [sys.executable, str(ROOT / "soak" / "worker.py")]
+    port = server.http2_port if door.endswith(HTTP2) else server.port
     worker = subprocess.Popen(
-        [*command, door, str(server.port), str(seconds), str(most), str(cancels)],
+        [*command, door, str(port), str(seconds), str(most), str(cancels)],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -81,7 +92,7 @@ def soak(
 
     def restart() -> None:
         nonlocal restarts
-        while not ended.wait(RESTART_SECONDS):
+        while not ended.wait(between):
             server.stop()
             server.start()
             restarts += 1
@@ -99,9 +110,9 @@ def soak(
     return samples, restarts
 
 
-def slope(samples: list[dict[str, Any]]) -> tuple[float, float]:
-    """MB for each million requests after the warm-up, by least squares, and over how many requests."""
-    points = [(s["requests"], s["resident"] / MB) for s in samples[:-1] if s["requests"] > WARM_UP]
+def slope(samples: list[dict[str, Any]], what: str, warm_up: int) -> tuple[float, float]:
+    """How much of it comes with each million requests behind the warm-up, by least squares; over how many."""
+    points = [(s["requests"], s[what]) for s in samples if s.get(what) and s["requests"] > warm_up]
     if len(points) < 3:
         return math.nan, 0
     mean_x = sum(x for x, _ in points) / len(points)
@@ -114,29 +125,42 @@ def slope(samples: list[dict[str, Any]]) -> tuple[float, float]:
 def judge(door: str, samples: list[dict[str, Any]], restarts: int) -> list[str]:
     """Prints the figures of a door; returns what does not hold."""
     end, counts = samples[-1], samples[-1]["counts"]
-    growth, over = slope(samples)
-    descriptors = [sample["descriptors"] for sample in samples[:-1]]
-    told = {name: counts.get(name, 0) for name in ("mismatches", "hangs", "foreign", "complete")}
+    descriptors = [sample["descriptors"] for sample in samples[:-1] if "descriptors" in sample]
+    told = {name: counts.get(name, 0) for name in ("mismatches", "hangs", "foreign", "complete", "slots")}
     print(f"\n{door}: {end['requests']:,} requests in {end['seconds']:.0f} s, {restarts} restarts")
-    print("  " + ", ".join(f"{name} {number:,}" for name, number in sorted(counts.items()) if name != "pool"))
+    print(
+        "  " + ", ".join(f"{name} {number:,}" for name, number in sorted(counts.items()) if name not in told)
+    )
     print("  " + ", ".join(f"{name} {number}" for name, number in told.items()))
-    print(f"  memory: {growth:+.2f} MB per million requests, over {over:,} after the first {WARM_UP:,}")
+    grown = []
+    for what, unit, scale, limit in MEMORY:
+        warm_up, judged = WARM_UP, JUDGED
+        if what == "resident":
+            warm_up = WARM_UP_RESIDENT.get(door.removesuffix(HTTP2), WARM_UP)
+            judged = JUDGED_RESIDENT
+        growth, over = slope(samples[:-1], what, warm_up)
+        growth /= scale
+        seen = [sample[what] / scale for sample in samples[:-1] if sample.get(what)] or [math.nan]
+        print(
+            f"  {what}: {seen[0]:.2f} to {max(seen):.2f} {unit}, {growth:+.2f} for each million requests, "
+            f"over {over:,.0f} behind the first {warm_up:,}"
+        )
+        if over >= judged and growth > limit:
+            grown.append(f"memory, {what}: {growth:.2f} {unit} more for each million requests")
     print(f"  descriptors: {min(descriptors)} to {max(descriptors)}; before and after: {end['descriptors']}")
     print(f"  left at the end: {end['ledger'] or 'nothing'}")
     problems = [f"{name}: {number}" for name, number in told.items() if number] + end["wrong"][:5]
     if end["ledger"]:
         problems.append(f"left: {end['ledger']}")
-    if counts.get("pool"):
-        problems.append("slots are left in the pool")
-    # Each restart may cost every request in flight, and each silent end of a connection the next on it.
-    most_lost = restarts * CONCURRENCY + counts.get("hang-ups", 0)
+    # Each restart may cost every request in flight, and each silent end of a connection the next on it, or
+    # all of its streams.
+    shares = CONCURRENCY if door.endswith(HTTP2) else 1
+    most_lost = restarts * CONCURRENCY + counts.get("hang-ups", 0) * shares
     if counts.get("lost", 0) > most_lost:
         problems.append(f"{counts['lost']} requests were lost, {most_lost} are explained")
     if counts.get("answered", 0) + counts.get("cancelled", 0) < end["requests"] // 2:
         problems.append("most requests were lost: this proves nothing")
-    if over >= JUDGED and growth > MOST_GROWTH:
-        problems.append(f"memory grows by {growth:.2f} MB per million requests")
-    return [f"{door}: {problem}" for problem in problems]
+    return [f"{door}: {problem}" for problem in problems + grown]
 
 
 def plot(gathered: dict[str, list[dict[str, Any]]], path: Path) -> None:
@@ -149,13 +173,17 @@ def plot(gathered: dict[str, list[dict[str, Any]]], path: Path) -> None:
     from matplotlib import pyplot  # noqa: PLC0415 - behind the choice of what it draws with
 
     figure, axes = pyplot.subplots(figsize=(9, 4.5))
-    for door, samples in gathered.items():
-        axes.plot(
-            [sample["requests"] / 1e6 for sample in samples[:-1]],
-            [sample["resident"] / MB for sample in samples[:-1]],
-            label=door,
-        )
-    axes.set(xlabel="million requests", ylabel="resident memory, MB", ylim=(0, None))
+    for number, (door, samples) in enumerate(gathered.items()):
+        for what, style, label in (("resident", "-", door), ("in use", ":", None)):
+            told = [sample for sample in samples if sample.get(what)]
+            axes.plot(
+                [sample["requests"] / 1e6 for sample in told],
+                [sample[what] / MB for sample in told],
+                style,
+                color=f"C{number}",
+                label=label,
+            )
+    axes.set(xlabel="million requests", ylabel="memory, MB: resident, and (dotted) in use", ylim=(0, None))
     axes.set_title("Soak: cancels, resets, smuggled responses, restarts, partial I/O", loc="left", size=10)
     axes.legend()
     figure.tight_layout()
@@ -173,7 +201,9 @@ def main() -> int:
     try:
         for door in doors:
             share = chosen.minutes * 60 / len(doors)
-            gathered[door], restarts = soak(door, server, share, chosen.requests, chosen.cancels)
+            gathered[door], restarts = soak(
+                door, server, share, chosen.requests, chosen.cancels, chosen.restarts
+            )
             problems += judge(door, gathered[door], restarts)
     finally:
         server.stop()

@@ -1,12 +1,17 @@
 """The soaked process: one door, requests of every kind until it is told to stop, and what is seen meanwhile.
 
-`python worker.py DOOR PORT SECONDS REQUESTS CANCELS`. A line of JSON goes to standard output for each sample.
-Every response must echo its own request's nonce, in its head and in all of its body.
+`python worker.py DOOR PORT SECONDS REQUESTS CANCELS`. A door is a loop or `sync`, and with `-http2` behind it
+its requests are streams of shared connections. A line of JSON goes to standard output for each sample. Every
+response must echo its own request's nonce, in its head and in all of its body.
+
+Requests come in rounds. Between two of them nothing is under way, so that what is in use by then is what
+requests have left behind: slots, and memory.
 """
 
 from __future__ import annotations
 
 import collections
+import ctypes
 import gc
 import json
 import os
@@ -24,6 +29,7 @@ import httpcore_hyper
 from httpcore_hyper import _rust
 
 TASKS, SLOTS = 32, 16
+ROUND = 50_000  # requests
 SAMPLE_SECONDS = 0.5
 # Beyond any wait of a working client here; one that comes to its end hangs.
 TIMEOUTS = {"connect": 20.0, "read": 20.0, "write": 20.0, "pool": 20.0}
@@ -32,18 +38,27 @@ LATEST_CANCEL = 0.004
 # While the server is down a client that asks at once would only count refusals.
 REFUSED_PAUSE = 0.01
 LOST = (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError)
+# What nothing is left of in the ledger when no request is under way: slots at once, the others when the loop
+# and the engine have taken note of it. Idle connections stay.
+SLOT_NAMES = ("queued", "leases")
+UNDER_WAY = (*SLOT_NAMES, "exchanges", "waiters", "operations")
+SETTLING = 1.0  # seconds
 RESETS, EXTRAS, ENDINGS = 0.05, 0.02, 0.02
+# An HTTP/2 connection that ends takes up to 31 others with it, and is to live for many streams.
+HTTP2_ENDINGS = 0.001
+HTTP2 = "-http2"
 
 
 class Plan:
     """What one request is to be: drawn by dice, so that a seed tells it."""
 
-    def __init__(self, dice: random.Random, nonce: str, cancels: float) -> None:
+    def __init__(self, dice: random.Random, nonce: str, cancels: float, http2: bool) -> None:
         self.nonce = nonce.encode()
         self.headers = [(b"X-Nonce", self.nonce)]
         self.method, self.content, self.size = "GET", None, dice.choice((0, 1, 242, 242, 242, 3000))
         self.cancel_after: float | None = None
         self.leaves_early = self.is_lost = self.may_hurt_next = False
+        extras, endings = (0.0, HTTP2_ENDINGS) if http2 else (EXTRAS, ENDINGS)
         roll = dice.random()
         if roll < cancels:
             self.kind = dice.choice(("bytes", "late", "drip", "chunked", "echo"))
@@ -52,10 +67,10 @@ class Plan:
         elif (roll := roll - cancels) < RESETS:
             self.kind = dice.choice(("reset", "reset-head", "short"))
             self.size, self.is_lost = dice.choice((0, 1, 10, 20, 5000)), True
-        elif (roll := roll - RESETS) < EXTRAS:
+        elif (roll := roll - RESETS) < extras:
             self.kind = "extra"
-        elif (roll := roll - EXTRAS) < ENDINGS:
-            self.kind = dice.choice(("close", "eof", "hang-up"))
+        elif (roll := roll - extras) < endings:
+            self.kind = dice.choice(("close", "hang-up") if http2 else ("close", "eof", "hang-up"))
             # It closes without a word: the next request may be on its way by then.
             self.may_hurt_next = self.kind == "hang-up"
         else:
@@ -89,22 +104,60 @@ class Plan:
         return nonces == [self.nonce] and body == self.body()
 
 
+class Malloc(ctypes.Structure):
+    """What glibc tells of its allocator, over all arenas: `struct mallinfo2`."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "free_blocks", "fast_blocks", "mapped_blocks", "mapped"),
+            *("always_zero", "fast_free", "handed_out", "free", "trimmable"),
+        )
+    )
+
+
+def in_use() -> int | None:
+    """Bytes that malloc has handed out and not got back. No other C library than glibc tells.
+
+    Resident memory has the holes as well, and those grow for a long time: each of malloc's arenas keeps what
+    it needed at most at any one moment.
+    """
+    try:
+        mallinfo = ctypes.CDLL(None).mallinfo2
+    except AttributeError:
+        return None
+    mallinfo.restype = Malloc
+    told = mallinfo()
+    return int(told.handed_out + told.mapped)
+
+
 class Tally:
     """What happened, over all tasks or threads."""
 
-    def __init__(self, deadline: float, most: int, cancels: float) -> None:
-        self.deadline, self.most, self.cancels = deadline, most, cancels
-        self.begun = 0
+    def __init__(self, deadline: float, most: int, cancels: float, http2: bool) -> None:
+        self.deadline, self.most, self.cancels, self.http2 = deadline, most, cancels, http2
+        self.begun = self.round_end = 0
         self.counts: collections.Counter[str] = collections.Counter()
         self.wrong: list[str] = []
         self.lock = threading.Lock()
 
+    @property
+    def is_over(self) -> bool:
+        return self.begun >= self.most or time.monotonic() > self.deadline or len(self.wrong) > 20
+
+    def next_round(self) -> bool:
+        self.round_end += ROUND
+        return not self.is_over
+
     def next(self) -> int | None:
         with self.lock:
-            if self.begun >= self.most or time.monotonic() > self.deadline or len(self.wrong) > 20:
+            if self.begun >= self.round_end or self.is_over:
                 return None
             self.begun += 1
             return self.begun
+
+    def plan(self, dice: random.Random, nonce: str) -> Plan:
+        return Plan(dice, nonce, self.cancels, self.http2)
 
     def count(self, what: str) -> None:
         with self.lock:
@@ -150,6 +203,28 @@ class Tally:
         }
         print(json.dumps(sample), flush=True)
 
+    def check_slots(self, pool: Any) -> None:
+        """Nobody holds anything: every slot has come back by now, and not a moment later."""
+        state = repr(pool)
+        if "Requests: 0 active, 0 queued | Connections: 0 active" not in state:
+            self.is_wrong("slots", state)
+        if held := held_of(SLOT_NAMES):
+            self.is_wrong("slots", repr(held))
+        gc.collect()
+
+    def rest(self) -> None:
+        """What is there between two rounds."""
+        if held := held_of(UNDER_WAY):
+            self.is_wrong("slots", repr(held))
+        sample = {"requests": self.begun, "in use": in_use(), "blocks": sys.getallocatedblocks()}
+        print(json.dumps(sample), flush=True)
+
+
+def held_of(names: tuple[str, ...]) -> dict[str, int]:
+    """What the ledger tells of these, less what is zero."""
+    told = _rust.ledger()
+    return {name: told[name] for name in names if told[name]}
+
 
 async def one(pool: Any, base: str, plan: Plan, tally: Tally) -> None:
     content: Any = plan.async_parts() if plan.kind == "echo-parts" else plan.content
@@ -178,12 +253,12 @@ async def one(pool: Any, base: str, plan: Plan, tally: Tally) -> None:
 
 
 async def soak_async(door: str, base: str, tally: Tally) -> None:
-    pool = httpcore_hyper.AsyncConnectionPool(max_connections=SLOTS)
+    pool = httpcore_hyper.AsyncConnectionPool(max_connections=SLOTS, http1=not tally.http2, http2=tally.http2)
 
     async def work(number: int) -> None:
         dice = random.Random(number)
         while (count := tally.next()) is not None:
-            await one(pool, base, Plan(dice, f"{door}-{count}-", tally.cancels), tally)
+            await one(pool, base, tally.plan(dice, f"{door}-{count}-"), tally)
 
     async def watch() -> None:
         while True:
@@ -192,11 +267,16 @@ async def soak_async(door: str, base: str, tally: Tally) -> None:
 
     async with anyio.create_task_group() as outer:
         outer.start_soon(watch)
-        async with anyio.create_task_group() as group:
-            for number in range(TASKS):
-                group.start_soon(work, number)
+        while tally.next_round():
+            async with anyio.create_task_group() as group:
+                for number in range(TASKS):
+                    group.start_soon(work, tally.begun + number)
+            tally.check_slots(pool)
+            limit = time.monotonic() + SETTLING
+            while held_of(UNDER_WAY) and time.monotonic() < limit:
+                await anyio.sleep(0.001)
+            tally.rest()
         outer.cancel_scope.cancel()
-    tally.counts["pool"] = 0 if "Requests: 0 active, 0 queued | Connections: 0 active" in repr(pool) else 1
     await pool.aclose()
 
 
@@ -226,27 +306,33 @@ def one_sync(pool: Any, base: str, plan: Plan, tally: Tally) -> None:
 
 
 def soak_sync(base: str, tally: Tally) -> None:
-    pool = httpcore_hyper.ConnectionPool(max_connections=SLOTS)
+    pool = httpcore_hyper.ConnectionPool(max_connections=SLOTS, http1=not tally.http2, http2=tally.http2)
 
     def work(number: int) -> None:
         dice = random.Random(number)
         while (count := tally.next()) is not None:
-            one_sync(pool, base, Plan(dice, f"sync-{count}-", tally.cancels), tally)
+            one_sync(pool, base, tally.plan(dice, f"sync-{count}-"), tally)
 
-    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(TASKS)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        tally.sample()
-        time.sleep(SAMPLE_SECONDS)
-    tally.counts["pool"] = 0 if "Requests: 0 active, 0 queued | Connections: 0 active" in repr(pool) else 1
+    while tally.next_round():
+        seeds = [tally.begun + number for number in range(TASKS)]
+        threads = [threading.Thread(target=work, args=(seed,), daemon=True) for seed in seeds]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                tally.sample()
+                thread.join(SAMPLE_SECONDS)
+        del threads, thread
+        tally.check_slots(pool)
+        tally.rest()
     pool.close()
 
 
 def main() -> None:
     door, port, seconds, most = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
     before = len(os.listdir("/proc/self/fd"))
-    tally = Tally(time.monotonic() + seconds, most, float(sys.argv[5]))
+    tally = Tally(time.monotonic() + seconds, most, float(sys.argv[5]), door.endswith(HTTP2))
+    door = door.removesuffix(HTTP2)
     began = time.monotonic()
     base = f"http://127.0.0.1:{port}"
     if door == "sync":
