@@ -243,21 +243,25 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def cancels(session: nox.Session) -> None:
-    """How soon a server sees a cancel; then 100,000 cancels on each loop, and what is left."""
+    """How soon a server sees a cancel; then 100,000 on each loop, and what is left. `-- --quick` has fewer."""
     install(session, "httpx", "trio")
     session.install(*TESTS)
     environment = own_server(session)
     session.run("python", "-m", "bench.cancels", *session.posargs, env=environment)
     # More than 100,000 of them are cancelled; the others may have been answered in time.
-    storm = ("--doors", "asyncio,uvloop,trio", "--cancels", "0.8", "--requests", "190000")
+    requests = "10000" if "--quick" in session.posargs else "190000"
+    storm = ("--doors", "asyncio,uvloop,trio", "--cancels", "0.8", "--requests", requests)
     session.run("python", "soak", "60", *storm, env=environment)
 
 
 @nox.session
 def scale(session: nox.Session) -> None:
-    """10,000 requests at once over 100 connections: the 99th percentile, and aiohttp's."""
+    """10,000 requests at once over 100 connections: the 99th percentile, and aiohttp's. `-- --quick`: ours."""
     install(session, "httpx", "trio")
-    install_peers(session)
+    if "--quick" in session.posargs:
+        session.install("uvloop", "trustme")
+    else:
+        install_peers(session)
     session.run("python", "-m", "bench.scale", *session.posargs, env=own_server(session))
 
 

@@ -23,6 +23,8 @@ DOORS = ("asyncio", "uvloop", "trio")
 CANCELS = 2000  # for each door: enough for a 99th percentile
 BUSY = 16  # other requests in flight
 LIMIT_WIRE, LIMIT_RETURN = 50.0, 10.0  # ms, of the 99th percentiles
+# `--quick` is for machines that are busy with other things.
+QUICK_CANCELS, LENIENCE = 200, 10
 LATEST_END = 10.0  # s; an end that has not come by then never will
 
 
@@ -89,7 +91,7 @@ def measure(door: str, port: int, count: int) -> dict[str, Any]:
     return asyncio.run(cancel_all(port, count))
 
 
-def run(door: str, program: Path, count: int) -> list[str]:
+def run(door: str, program: Path, count: int, lenience: int) -> list[str]:
     """Prints the figures of a door; returns what does not hold."""
     port = free_port()
     server = subprocess.Popen([str(program), str(port)], stdout=subprocess.PIPE, text=True)
@@ -126,8 +128,8 @@ def run(door: str, program: Path, count: int) -> list[str]:
         p50, p99 = percentile(values, 0.5), percentile(values, 0.99)
         spread = f"p50 {p50:7.2f} ms  p99 {p99:7.2f} ms  max {max(values):7.2f} ms"
         print(f"{door:8} {name:12} {len(values):6,} {spread}")
-        if p99 > limit:
-            problems.append(f"{door}: p99 {name} is above {limit:g} ms")
+        if p99 > limit * lenience:
+            problems.append(f"{door}: p99 {name} is above {limit * lenience:g} ms")
     return problems
 
 
@@ -135,6 +137,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.cancels")
     parser.add_argument("--server", type=Path, default=os.environ.get("BENCH_SERVER"))
     parser.add_argument("--count", type=int, default=CANCELS)
+    parser.add_argument("--quick", action="store_true", help="few cancels, and ten times the limits")
     parser.add_argument("--door", choices=DOORS, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -143,7 +146,8 @@ def main() -> int:
         return 0
     if chosen.server is None:
         parser.error("--server: the program of bench/server")
-    problems = [run(door, chosen.server, chosen.count) for door in DOORS]
+    count, lenience = (QUICK_CANCELS, LENIENCE) if chosen.quick else (chosen.count, 1)
+    problems = [run(door, chosen.server, count, lenience) for door in DOORS]
     found = list(itertools.chain.from_iterable(problems))
     print("\n".join(found) if found else "Every cancel reached the wire in time.")
     return 1 if found else 0
