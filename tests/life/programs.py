@@ -13,6 +13,7 @@ import atexit
 import faulthandler
 import gc
 import importlib
+import logging
 import os
 import random
 import signal
@@ -954,6 +955,8 @@ def main() -> None:
     faulthandler.enable()
     # CPython's advice about forks beside threads; it is what is tested.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+    # In debug mode asyncio complains about steps that take long, as each does on a loaded machine.
+    logging.getLogger("asyncio").addFilter(lambda record: not record.getMessage().startswith("Executing "))
     PROGRAMS[name].main(Place(*urls))
     leaving()
 
