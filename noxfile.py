@@ -243,7 +243,7 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def cancels(session: nox.Session) -> None:
-    """How soon a server sees a cancel; then 100,000 on each loop, and what is left. `-- --quick` has fewer."""
+    """How soon a server sees a cancel; then 100,000 on each loop, and what is left. `-- --quick`: fewer."""
     install(session, "httpx", "trio")
     session.install(*TESTS)
     environment = own_server(session)
@@ -256,7 +256,7 @@ def cancels(session: nox.Session) -> None:
 
 @nox.session
 def scale(session: nox.Session) -> None:
-    """10,000 requests at once over 100 connections: the 99th percentile, and aiohttp's. `-- --quick`: ours."""
+    """10,000 requests at once over 100 connections: p99, and aiohttp's. `-- --quick`: ours alone."""
     install(session, "httpx", "trio")
     if "--quick" in session.posargs:
         session.install("uvloop", "trustme")
