@@ -20,6 +20,7 @@ from http2_matrix import (
     check_next,
     generous,
     greeted,
+    hold,
     new_pool,
     reply_to,
     serving,
@@ -33,6 +34,11 @@ from test_faults_cancel import RETURN_DEADLINE, by_each_way, within
 from verdicts import judge, parametrize
 
 UPLOAD = 1 << 20
+# More than the kernel's buffers on both sides hold.
+STUFFING = 24 << 20
+LARGEST_WINDOW = 2**31 - 1
+# While a write is blocked the server cannot tell; a moment is enough for the buffers to fill.
+BLOCKED = 0.1
 
 # Makes the request, and says when it has come as far as the phase.
 Work = Callable[[Pool, str, threading.Event], Coroutine[Any, Any, None]]
@@ -170,6 +176,80 @@ async def joining(door: Door, way: str) -> None:
         reply = await reply_to(door, tasks[0])
         check("verdict", reply.body == b"/0" and server.accepted == 1, f"{reply.body!r}, {server.accepted}")
         await check_closed(door, pool, server)
+
+
+def stuffed(gate: threading.Event) -> Callable[[Peer], None]:
+    """Opens all windows, answers GETs by the beginning of a body, and reads no more once an upload begins."""
+
+    def play(peer: Peer) -> None:
+        settings = {
+            SettingsFrame.INITIAL_WINDOW_SIZE: LARGEST_WINDOW,
+            SettingsFrame.MAX_CONCURRENT_STREAMS: 100,
+        }
+        peer.greet(settings)
+        peer.give(0, LARGEST_WINDOW - FIRST_WINDOW)
+        peer.gives_back = False
+        stream = peer.read_request()
+        while stream in peer.ended:
+            peer.send(peer.head(stream), DataFrame(stream, b"o"))
+            stream = peer.read_request()
+        hold(peer.connection, gate)
+        while stream not in peer.ended and stream not in peer.resets:
+            peer.read()
+        answer(peer, stream)
+        forget(peer)
+        answer_all(peer)
+
+    return play
+
+
+async def head_is_written(door: Door, way: str) -> None:
+    """Behind somebody's upload that the peer does not read: the caller does not wait for that."""
+    gate = threading.Event()
+    peers = Peers()
+    with serving(peers, stuffed(gate)) as server:
+        pool = new_pool(door)
+        upload = door.start(pool.request("POST", server.url(), content=bytes(STUFFING)))
+        check("reached", await door.until(lambda: peers.all and peers[0].requests), "nothing was sent")
+        await door.sleep(BLOCKED)
+        task = door.start(pool.request("GET", server.url()), way)
+        await door.sleep(BLOCKED)
+        check("reached", not task.done and not upload.done, f"{task.error!r}, {upload.error!r}")
+        task.cancel()
+        await task.settled(RETURN_DEADLINE)
+        check("verdict", task.cancelled, f"{way}: {task.error!r}")
+        check("after", pool.counts == "1 active, 0 queued | 1 active, 0 idle", pool.counts)
+        gate.set()
+        reply = await reply_to(door, upload)
+        check("verdict", reply.status == 200, f"{way}: {reply.status}")
+        check("wire", len(peers[0].bodies[1]) == STUFFING, f"{len(peers[0].bodies[1])} bytes came")
+        check("next", await check_next(door, pool, server, peers) == 0, "not on the same connection")
+        await check_closed(door, pool, server)
+
+
+async def peer_is_dead(door: Door) -> None:
+    """Over TLS, and it reads nothing: no response's close, no cancel and no pool's close waits for it."""
+    gate = threading.Event()
+    peers = Peers()
+    with serving(peers, stuffed(gate), tls=True) as server:
+        pool = new_pool(door, tls=True)
+        url = server.url(host="localhost")
+        stream = await pool.open("GET", url)
+        upload = door.start(pool.request("POST", url, content=bytes(STUFFING)))
+        check("reached", await door.until(lambda: len(peers[0].requests) == 2), "nothing was sent")
+        await door.sleep(BLOCKED)
+        check("reached", not upload.done, f"{upload.error!r}")
+        began = time.monotonic()
+        await stream.close()
+        upload.cancel()
+        await upload.settled(RETURN_DEADLINE)
+        check("verdict", upload.cancelled, f"{upload.error!r}")
+        await pool.close()
+        check("verdict", time.monotonic() - began < RETURN_DEADLINE, "it took its time")
+        check("closed", pool.counts == EMPTY, pool.counts)
+        gate.set()
+        ended = await door.until(lambda: server.connections[0].ended, RETURN_DEADLINE)
+        check("peer", ended, "the connection stayed open")
 
 
 async def closing(door: Door) -> None:
@@ -465,9 +545,11 @@ def row(number: str, rule: str, scenario: Scenario) -> Row:
 ROWS = [
     row("02", "whoever opens a connection", by_each_way(handshake)),
     row("02a", "whoever waits for another's connection", by_each_way(joining)),
+    row("03", "while the head is written", by_each_way(head_is_written)),
     row("05", "after the request, before the head", phase(get, silent)),
     row("06", "between the head and the body", phase(read, head_only)),
     row("07", "inside the body", phase(read_on, part_of_body)),
+    row("08", "while nobody reads", peer_is_dead),
     row("09", "while the pool is closed", closing),
     row("10", "while queued", by_each_way(queued)),
     row("11", "as the stream is handed over", handed_over),
