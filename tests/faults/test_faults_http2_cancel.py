@@ -307,7 +307,7 @@ async def queued(door: Door, way: str) -> None:
 
 async def handed_over(door: Door) -> None:
     """A waiter that is cancelled in the step that gave it the stream passes it on."""
-    for number in range(20):
+    for number in range(12):
         peers = Peers()
         with serving(peers, one_stream) as server:
             pool = new_pool(door, max_connections=1)

@@ -16,7 +16,6 @@ from http2_matrix import (
     answer,
     answer_all,
     check_next,
-    faults,
     greeted,
     new_pool,
     reply_to,
@@ -41,11 +40,11 @@ STATUS = (":status", "200")
 OK = Answer(body=b"ok")
 # RFC 9113 section 6.
 HEADERS, END_STREAM, END_HEADERS = 0x1, 0x1, 0x4
-# The smallest buffers that the kernel grants, more or less.
-SMALL_BUFFER, LARGE_BUFFER = 4096, 1 << 20
+# So that a flood does not fit into the kernel's buffers.
+SMALL_BUFFER, LARGE_BUFFER = 16_384, 1 << 20
 SMALL_BUFFERS = [(socket.SOL_SOCKET, option, SMALL_BUFFER) for option in (socket.SO_RCVBUF, socket.SO_SNDBUF)]
 # Seconds in which somebody who reads would have read.
-STOPPED = 0.5
+STOPPED = 0.3
 
 
 def sends(*frames: Frame | bytes) -> Play:
@@ -62,6 +61,11 @@ def empty_data(times: int) -> Play:
         sends(*[DataFrame(stream, b"")] * times, DataFrame(stream, b"ok", flags=["END_STREAM"]))(peer, stream)
 
     return play
+
+
+def window_updates(peer: Peer, stream: int) -> None:
+    sends(*[WindowUpdateFrame(0, window_increment=1)] * 20_000)(peer, stream)
+    answer(peer, stream)
 
 
 def continuations(value: bytes) -> Play:
@@ -206,13 +210,13 @@ async def headers_on_streams_that_have_ended(door: Door) -> None:
         shrink(peer)
         last = peer.read_whole_request()
         # The status 200 of the static table.
-        late = [HeadersFrame(stream, b"\x88", flags=["END_HEADERS"]) for stream in range(1, last, 2)]
+        late = [raw(HEADERS, END_HEADERS, stream, b"\x88") for stream in range(1, last, 2)]
         sends(*late * 3)(peer, last)
-        peer.send(PingFrame(0, opaque_data=b"all sent"))
         answer(peer, last)
-        peer.read_until(lambda frame: isinstance(frame, PingFrame))
-        resets = [frame.stream_id for frame in peer.received if isinstance(frame, RstStreamFrame)]
-        assert len(resets) == len(set(resets)) <= many, f"{len(resets)} resets of {len(set(resets))}"
+        peer.read_until(lambda _: len(peer.resets) == many)
+        answer(peer, peer.read_whole_request())
+        resets = sum(isinstance(frame, RstStreamFrame) for frame in peer.received)
+        assert resets == many, f"{resets} resets"
 
     peers = Peers()
     with serving(peers, greeted(play)) as server:
@@ -221,7 +225,8 @@ async def headers_on_streams_that_have_ended(door: Door) -> None:
             await pool.request("GET", server.url())
         growth = Growth()
         check("next", await check_next(door, pool, server, peers) == 0, "not on the same connection")
-        check("memory", growth.most() < FLAT, f"{growth.most() >> 10} KiB more")
+        # This server's own frames are most of it.
+        check("memory", growth.most() < 2 * FLAT, f"{growth.most() >> 10} KiB more")
         check("next", await check_next(door, pool, server, peers) == 0, "not on the same connection")
         await check_closed(door, pool, server)
 
@@ -266,20 +271,12 @@ ROWS = [
     Row(
         "H2-36a",
         "SETTINGS by the thousand, from a peer that reads nothing",
-        scenario=nobody_takes_the_replies(SettingsFrame(0, settings={}), 20_000),
+        scenario=nobody_takes_the_replies(SettingsFrame(0, settings={}), 40_000),
     ),
     Row(
         "H2-36b",
         "window updates by the thousand",
-        faults(
-            Fault(
-                OK,
-                lambda peer, stream: (
-                    sends(*[WindowUpdateFrame(0, window_increment=1)] * 20_000)(peer, stream),
-                    answer(peer, stream),
-                ),
-            )
-        ),
+        (Costs(Fault(OK, window_updates), FLAT),),
     ),
     Row("H2-37", "provoked resets: DATA", scenario=data_on_a_stream_that_has_ended),
     Row("H2-37a", "provoked resets: HEADERS", scenario=headers_on_streams_that_have_ended),

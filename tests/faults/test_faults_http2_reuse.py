@@ -31,6 +31,7 @@ NEVER_REPEATED = ("GET", "POST", "DELETE")
 MEETINGS = 500 if FULL_SIZE else 40
 # Seconds within which they do.
 JITTER = 0.002
+DICE = random.Random(8)
 
 
 def while_idle(what: Callable[[Peer], object], used: int) -> Scenario:
@@ -104,7 +105,7 @@ def meets(goodbye: bool) -> tuple[list[str], Callable[[Peer], None]]:
         stream = peer.read_whole_request()
         served.append(nonce_of(peer, stream))
         answer(peer, stream)
-        peer.connection._pause(random.uniform(0, JITTER))
+        peer.connection._pause(DICE.uniform(0, JITTER))
         if goodbye:
             peer.say_goodbye(stream)
         end(peer)
@@ -131,7 +132,7 @@ def meets_the_end(method: str, *, goodbye: bool) -> Scenario:
                 elif outcome.error is not None:
                     wrong = fails(RPE, RE).judge(outcome)
                     check("verdict", wrong is None, f"request {number}: {wrong}")
-                await door.sleep(random.uniform(0, JITTER))
+                await door.sleep(DICE.uniform(0, JITTER))
             check("wire", len(served) == len(set(served)), "a request was served twice")
             check("foreign", not door.foreign, f"{door.foreign!r}")
             await check_closed(door, pool, server)
