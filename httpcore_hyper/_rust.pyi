@@ -46,9 +46,11 @@ there was none; `ended` says that it is all of it.
 """
 
 _Description: TypeAlias = tuple[
-    int, str, Literal["HTTP/1.1", "HTTP/2"], Literal["CONNECTING", "ACTIVE", "IDLE"], int
+    int, str, Literal["HTTP/1.1", "HTTP/2"], Literal["CONNECTING", "ACTIVE", "IDLE"], int, int
 ]
-"""`(id, origin, version, status, request_count)` of a connection. Ids are never used twice in one pool."""
+"""`(id, origin, version, status, request_count, requests)` of a connection. Ids are never used twice in one pool.
+
+`request_count` is of all times, `requests` of now: those that wait for what it becomes among them."""
 
 _SocketOption: TypeAlias = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]

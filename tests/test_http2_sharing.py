@@ -11,7 +11,7 @@ import pytest
 from certificates import client_context, server_context
 from doors import ASYNCIO, SYNC, TRIO, Door, through
 from frames import FIRST_WINDOW, Peer, Peers
-from hyperframe.frame import DataFrame, SettingsFrame
+from hyperframe.frame import DataFrame, RstStreamFrame, SettingsFrame
 from servers import RAW, SERVE, START_TLS, Script, Server, wait
 
 import httpcore_hyper
@@ -46,6 +46,7 @@ def test_requests_wait_for_a_handshake_and_share_its_connection(door: str, engin
             url = server.url(host="localhost")
             tasks = [door.start(pool.request("GET", f"{url}{number}")) for number in range(20)]
             assert await door.until(lambda: pool.counts.startswith("20 active, 0 queued | 1 active, 0 idle"))
+            assert len(pool.raw._requests) == 20
             shaken.set()
             for number, task in enumerate(tasks):
                 reply = await task.outcome()
@@ -210,6 +211,72 @@ def test_no_more_streams_than_the_server_takes(door: str, engine: str, limit: in
                 assert (await task.outcome()).status == 200
             assert most == [limit] * (12 // limit)
             assert server.accepted == 1
+
+    through(door, engine, scenario)
+
+
+@pytest.mark.httpcore_differs("its waits for a window count as `read`")
+def test_a_connection_that_somebody_waits_for_makes_no_room(door: str, engine: str) -> None:
+    """Also if it is idle, because its only request was given up before its server has said anything."""
+    peers = Peers()
+    joined = threading.Event()
+
+    def play(peer: Peer) -> None:
+        peer.gives_back = False
+        peer.read_preface()
+        peer.read_until(lambda frame: isinstance(frame, RstStreamFrame))
+        peer.connection._wait(joined)
+        peer.send(SettingsFrame(0, settings={}))
+        peer.serve()
+
+    async def scenario(door: Door) -> None:
+        with Server([peers.plays(play)]) as server, Server([Peers().serve()]) as other:
+            pool = door.pool(max_connections=1, **PRIOR_KNOWLEDGE)
+            with pytest.raises(httpcore.WriteTimeout):
+                await pool.request("POST", server.url(), content=bytes(LARGE), timeout={"write": 0.1})
+            assert pool.counts == "0 active, 0 queued | 0 active, 1 idle"
+            waits = door.start(pool.request("GET", server.url("/waits")))
+            assert await door.until(lambda: pool.counts == "1 active, 0 queued | 1 active, 0 idle")
+            elsewhere = door.start(pool.request("GET", other.url("/elsewhere")))
+            assert await door.until(lambda: pool.counts == "1 active, 1 queued | 1 active, 0 idle")
+            joined.set()
+            assert (await waits.outcome()).body == b"/waits"
+            assert (await elsewhere.outcome()).body == b"/elsewhere"
+            assert server.accepted == 1
+
+    through(door, engine, scenario)
+
+
+@pytest.mark.httpcore_differs("it does not queue those who wait for a stream")
+def test_the_private_list_of_requests(door: str, engine: str) -> None:
+    """Each stream is one request; beyond what the server takes they are queued."""
+    peers = Peers()
+    seen = threading.Event()
+
+    def play(peer: Peer) -> None:
+        peer.greet({SettingsFrame.MAX_CONCURRENT_STREAMS: 2})
+        peer.answer(peer.read_whole_request())
+        streams = [peer.read_whole_request() for _ in range(2)]
+        peer.connection._wait(seen)
+        for stream in streams:
+            peer.answer(stream)
+        peer.serve()
+
+    async def scenario(door: Door) -> None:
+        with Server([peers.plays(play)]) as server:
+            pool = door.pool(max_connections=1, **PRIOR_KNOWLEDGE)
+            await pool.request("GET", server.url())
+            assert pool.raw._requests == []
+            tasks = [door.start(pool.request("GET", server.url())) for _ in range(3)]
+            assert await door.until(lambda: len(pool.raw._requests) == 3)
+            *served, queued = pool.raw._requests
+            assert [request.is_queued() for request in served] == [False, False]
+            assert [request.connection for request in served] == pool.raw.connections * 2
+            assert queued.is_queued()
+            seen.set()
+            for task in tasks:
+                assert (await task.outcome()).status == 200
+            assert pool.raw._requests == []
 
     through(door, engine, scenario)
 

@@ -68,7 +68,7 @@ class AsyncHTTPConnection(_Base):
         origin = self._shown_origin
         if description is None:
             return f"{origin!r}, {self._version}, CLOSED"
-        _, _, self._version, status, request_count = description
+        _, _, self._version, status, request_count, _ = description
         if status == "CONNECTING":
             return self._connecting()
         return f"{origin!r}, {self._version}, {status}, Request Count: {request_count}"
@@ -97,6 +97,11 @@ class AsyncHTTPConnection(_Base):
         """Whether the connection is kept alive and serves no request."""
         description = self._pool.connection(self._id)
         return description is not None and description[3] == "IDLE"
+
+    def _requests(self) -> list[AsyncRequestView]:
+        """Those that it serves, or that wait for it."""
+        description = self._pool.connection(self._id)
+        return [] if description is None else [AsyncRequestView(self) for _ in range(description[5])]
 
     def is_closed(self) -> bool:
         """Whether the connection has left the pool."""

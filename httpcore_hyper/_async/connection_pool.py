@@ -236,7 +236,7 @@ class AsyncEnginePool(_Pool):
     async def _log_closing(self) -> None:
         if self._native is not None:
             await self._log_closed(
-                sum(status != "CONNECTING" for _, _, _, status, _ in self._native.connections())
+                sum(status != "CONNECTING" for _, _, _, status, *_ in self._native.connections())
             )
 
     async def _log_closed(self, number: int | None = None) -> None:
@@ -299,7 +299,7 @@ class AsyncEnginePool(_Pool):
             if self._uses_lists or self._native is None:
                 return self._list("_requests")
             _, queued, _, _ = self._native.counts()
-            active = [AsyncRequestView(view) for view in self._viewed() if not view.is_idle()]
+            active = [request for view in self._viewed() for request in view._requests()]
             return [*active, *(AsyncRequestView(None) for _ in range(queued))]
 
         @_requests.setter

@@ -237,7 +237,7 @@ class EnginePool(_Pool):
     def _log_closing(self) -> None:
         if self._native is not None:
             self._log_closed(
-                sum(status != "CONNECTING" for _, _, _, status, _ in self._native.connections())
+                sum(status != "CONNECTING" for _, _, _, status, *_ in self._native.connections())
             )
 
     def _log_closed(self, number: int | None = None) -> None:
@@ -300,7 +300,7 @@ class EnginePool(_Pool):
             if self._uses_lists or self._native is None:
                 return self._list("_requests")
             _, queued, _, _ = self._native.counts()
-            active = [RequestView(view) for view in self._viewed() if not view.is_idle()]
+            active = [request for view in self._viewed() for request in view._requests()]
             return [*active, *(RequestView(None) for _ in range(queued))]
 
         @_requests.setter

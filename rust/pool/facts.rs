@@ -58,6 +58,8 @@ pub struct ConnectionInfo {
     pub status: Status,
     /// How many requests it has been assigned.
     pub request_count: u64,
+    /// How many it serves now, and how many wait for what it becomes.
+    pub requests: usize,
     /// It serves several requests at once.
     pub shared: bool,
 }

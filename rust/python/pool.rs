@@ -269,8 +269,8 @@ impl<D> Engines<D> {
     }
 }
 
-/// `(id, origin, version, status, request_count)`; see `_rust.pyi`.
-type Description = (u64, String, &'static str, &'static str, u64);
+/// `(id, origin, version, status, request_count, requests)`; see `_rust.pyi`.
+type Description = (u64, String, &'static str, &'static str, u64, usize);
 
 fn describe(info: &ConnectionInfo) -> Description {
     let status = match info.status {
@@ -285,6 +285,7 @@ fn describe(info: &ConnectionInfo) -> Description {
         version,
         status,
         info.request_count,
+        info.requests,
     )
 }
 

@@ -133,6 +133,29 @@ def full_window(peer: Peer, stream: int, reached: threading.Event) -> None:
     reached.set()
 
 
+async def connecting(door: Door, way: str) -> None:
+    """While TCP connects: whoever connects gives up, then one who waits, then the last: no socket is left."""
+    with Server(accept=False) as server:
+        before = held_towards(server.port)
+        pool = new_pool(door)
+        tasks = []
+        for number in range(1, 4):
+            tasks.append(door.start(pool.request("GET", server.url()), way))
+            reached = await door.until(lambda number=number: len(pool.raw._requests) == number)
+            check("reached", reached, pool.counts)
+        check(
+            "reached", await door.until(lambda: held_towards(server.port) == before + 1), "nothing connects"
+        )
+        for left, task in enumerate(tasks):
+            task.cancel()
+            await task.settled(RETURN_DEADLINE)
+            check("verdict", task.cancelled, f"{way}: {task.error!r}")
+            check("after", pool.counts.startswith(f"{2 - left} active, 0 queued"), f"{way}: {pool.counts}")
+        check("after", pool.counts == EMPTY, f"{way}: the pool holds {pool.counts}")
+        gone = await door.until(lambda: held_towards(server.port) == before, RETURN_DEADLINE)
+        check("closed", gone, f"{way}: a connecting socket is left")
+
+
 async def handshake(door: Door, way: str) -> None:
     """Whoever opens a connection gives up; those who wait for it have another one."""
     shaken = threading.Event()
@@ -543,6 +566,7 @@ def row(number: str, rule: str, scenario: Scenario) -> Row:
 
 
 ROWS = [
+    row("01", "while TCP connects", by_each_way(connecting)),
     row("02", "whoever opens a connection", by_each_way(handshake)),
     row("02a", "whoever waits for another's connection", by_each_way(joining)),
     row("03", "while the head is written", by_each_way(head_is_written)),

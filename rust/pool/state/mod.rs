@@ -208,7 +208,11 @@ impl<C: Shareable, O, W: Clone> State<C, O, W> {
             waiter: waiter(seat.is_some()),
         };
         match seat {
-            Some(Seat::At(id)) => self.join(id, ticket, waiting),
+            Some(Seat::At(id)) => {
+                self.join(id, ticket, waiting);
+                // One that was idle is in use again.
+                self.review(now, id, &mut actions);
+            }
             Some(Seat::New) | None => self.queue.push(ticket, waiting),
         }
         (Acquired::Queued { ticket }, actions)
@@ -425,18 +429,20 @@ impl<C: Shareable, O, W: Clone> State<C, O, W> {
 
     pub(super) fn connection(&self, id: u64) -> Option<ConnectionInfo> {
         let connection = self.connections.get(&id)?;
-        let (status, shared) = match &connection.holder {
-            Holder::Lease { connecting, .. } if *connecting => (Status::Connecting, false),
-            Holder::Lease { .. } => (Status::Active, false),
-            Holder::Idle { .. } => (Status::Idle, false),
-            Holder::Shared(shared) if shared.resting.is_some() => (Status::Idle, true),
-            Holder::Shared(_) => (Status::Active, true),
+        let (status, shared, served) = match &connection.holder {
+            Holder::Lease { connecting, .. } if *connecting => (Status::Connecting, false, 1),
+            Holder::Lease { .. } => (Status::Active, false, 1),
+            Holder::Idle { .. } => (Status::Idle, false, 0),
+            Holder::Shared(shared) if shared.resting.is_some() => (Status::Idle, true, 0),
+            Holder::Shared(shared) => (Status::Active, true, shared.owners.len()),
         };
+        let joined = self.joined.get(&id).map_or(0, Queue::len);
         Some(ConnectionInfo {
             id,
             origin: connection.origin.clone(),
             status,
             request_count: connection.request_count,
+            requests: served + joined,
             shared,
         })
     }

@@ -93,6 +93,7 @@ impl<C: Shareable, O, W: Clone> State<C, O, W> {
             Some(Seat::At(id)) if self.is_joining(&Seat::At(id)) => {
                 actions.moved.push((waiting.waiter.clone(), true));
                 self.join(id, ticket, waiting);
+                self.review(now, id, actions);
             }
             Some(seat) => {
                 let Waiting {

@@ -270,6 +270,25 @@ fn idle_shared_connection_makes_room_for_another_origin() {
 }
 
 #[test]
+fn idle_connection_that_somebody_has_joined_is_not_closed_for_another() {
+    let mut run = Run::new(1);
+    let first = run.acquire("a");
+    let id = run.share(first);
+    run.release(first);
+    assert_eq!(run.counts(), (0, 0, 0, 1));
+    // Its peer has yet to say how many streams it takes.
+    run.acquire("a");
+    assert_eq!(run.joined().len(), 1);
+    assert_eq!(run.counts(), (1, 0, 1, 0));
+    run.acquire("b");
+    run.now += Duration::from_secs(10);
+    run.acquire("a");
+    assert_eq!(run.counts(), (2, 1, 1, 0));
+    run.limit(id, 100);
+    assert_eq!((run.leases.len(), run.waiting.len()), (2, 1));
+}
+
+#[test]
 fn last_request_that_leaves_a_connection_makes_it_idle() {
     let mut run = Run::new(1);
     let first = run.acquire("a");
@@ -397,6 +416,8 @@ proptest! {
             prop_assert!(infos.len() <= max);
             prop_assert_eq!(counts.active_requests, run.leases.len() + joined);
             prop_assert_eq!(counts.queued_requests, run.waiting.len() - joined);
+            let served: usize = infos.iter().map(|info| info.requests).sum();
+            prop_assert_eq!(counts.active_requests, served + orphans.len(), "nobody waits for what is gone");
             prop_assert_eq!(counts.active_connections + counts.idle_connections, infos.len());
             if counts.queued_requests > 0 {
                 prop_assert_eq!(counts.active_connections, max, "nobody waits while there is room");
