@@ -23,7 +23,7 @@ from http2_matrix import (
 )
 from hyperframe.frame import DataFrame, PingFrame, SettingsFrame
 from matrix import CE, FULL_SIZE, ONE_IDLE, RE, RPE, Row, Scenario, attempt, check, check_closed, fails
-from servers import RST, Server, pause
+from servers import HEAR, RST, Server
 from verdicts import judge, parametrize
 
 NEVER_REPEATED = ("GET", "POST", "DELETE")
@@ -177,7 +177,8 @@ async def two_schemes_never_share(door: Door) -> None:
 
 async def new_connection_always_reset(door: Door) -> None:
     """A connection that fails at once is dialled once, not for ever."""
-    with Server([[pause(0.01), RST]] * 20) as server:
+    # Behind the preface: a RST before it may be the connect's.
+    with Server([[HEAR, RST]] * 20) as server:
         pool = new_pool(door)
         for number in range(1, 11):
             outcome = await attempt(door, pool.request("GET", server.url()))
