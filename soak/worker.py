@@ -210,6 +210,7 @@ class Tally:
             self.is_wrong("slots", state)
         if held := held_of(SLOT_NAMES):
             self.is_wrong("slots", repr(held))
+        # What cycles hold is neither under way nor left behind.
         gc.collect()
 
     def rest(self) -> None:

@@ -19,6 +19,9 @@ use crate::route::Route;
 const STREAMS: u32 = 100;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Cancels that the peer may send before we have looked at their requests. Many are what is asked of a storm, and no
+/// attack; a few are `h2`'s own limit, behind which it ends the connection.
+const RESETS: usize = 100_000;
 /// Chunks of a body that comes in several; each is a frame of its own.
 const CHUNK: usize = 4096;
 /// How long a response has to leave before its connection is hung up.
@@ -38,6 +41,7 @@ pub async fn serve(stream: TcpStream) -> Result<(), h2::Error> {
         .max_concurrent_streams(STREAMS)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_pending_accept_reset_streams(RESETS)
         .handshake(stream)
         .await?;
     let (end, mut ends) = mpsc::unbounded_channel();
