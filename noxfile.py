@@ -194,7 +194,7 @@ def install_peers(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The benchmark: a table with ratios and a plot. `nox -s bench -- --quick` takes five minutes."""
+    """The benchmark: tables, ratios, verdicts, plots. `-- --quick` takes less than five minutes."""
     install(session, "httpx", "trio")
     install_peers(session)
     session.run("python", "-m", "bench", *session.posargs)

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import shlex
 import sys
 import time
-from contextlib import nullcontext, suppress
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from . import ROOT, claims, plot, report, system_calls
+from . import ROOT, claims, machine, plot, report, system_calls
 from .rounds import Result, measure
 from .servers import Nginx, Proxy, ServerMissing, Sink, can_pin
 from .variants import ROWS, Row, Variant
@@ -28,10 +24,6 @@ FULL_ROUNDS, QUICK_ROUNDS = 5, 3
 INTERRUPTED = 130
 CALLS = "system calls per request"
 RESULTS, DOCS = ROOT / "bench" / "results", ROOT / "docs" / "performance"
-DISTRIBUTIONS = (
-    *("httpcore-hyper", "httpx", "httpcore", "httpx2", "httpcore2", "httpx-aiohttp", "aiohttp", "pyreqwest"),
-    *("pycurl", "urllib3", "requests", "curl_cffi", "niquests", "uvloop", "trio"),
-)
 
 
 def arguments() -> argparse.Namespace:
@@ -57,31 +49,10 @@ def arguments() -> argparse.Namespace:
     return chosen
 
 
-def installed(name: str) -> str:
-    try:
-        return f"{name} {version(name)}"
-    except PackageNotFoundError:
-        return f"{name} missing"
-
-
-def processor() -> str:
-    with suppress(OSError, StopIteration), open("/proc/cpuinfo") as file:
-        return next(line.partition(":")[2].strip() for line in file if line.startswith("model name")) + ", "
-    return ""
-
-
 def setting(nginx: Nginx, rounds: int, seconds: float) -> str:
-    """Without these lines no figure means anything."""
-    machine = f"{platform.system()} {platform.release()}, {processor()}{os.cpu_count()} cores"
-    python = f"{platform.python_implementation()} {platform.python_version()}"
     pinned = " on core 0, the client on core 1" if can_pin() else ", not pinned"
-    libraries = ", ".join(installed(name) for name in DISTRIBUTIONS)
-    command = shlex.join(["nox", "-s", "bench", *(["--", *sys.argv[1:]] if sys.argv[1:] else [])])
-    return (
-        f"From `{command}`. "
-        f"{machine}, {python}; {rounds} rounds of {seconds:g} s, medians; "
-        f"{nginx.version()} with one worker{pinned}; {libraries}."
-    )
+    measured = f"{rounds} rounds of {seconds:g} s, medians; {nginx.version()} with one worker{pinned}."
+    return f"{machine.words('bench')} {measured}"
 
 
 def chosen_rows(chosen: argparse.Namespace) -> list[tuple[Row, list[Variant]]]:
@@ -158,11 +129,13 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "figures.json", folder / "figures.md"]
     written[0].write_text(json.dumps(figures, indent=1) + "\n")
-    written[1].write_text(tables)
     try:
-        written += plot.draw_all(gathered, folder)
+        plots = plot.draw_all(gathered, folder)
+        written += plots
+        tables += "".join(f"\n![{path.stem}]({path.name})\n" for path in plots)
     except ImportError:
         console.print("no plots: matplotlib is not installed")
+    written[1].write_text("# Figures\n\n" + tables)
     console.print("written:", *map(str, written))
 
 

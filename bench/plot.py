@@ -107,7 +107,7 @@ def draw_lines(series: Series, path: Path, title: str, labels: tuple[str, str]) 
         axis.grid(alpha=0.25)
         axis.legend(fontsize=6)
         axis.set_title(name, size=9, loc="left")
-    figure.suptitle(title)
+    figure.suptitle(title, size=10)
     figure.tight_layout(rect=(0, 0, 1, 0.985))
     figure.savefig(path, dpi=110)
     plots.close(figure)
@@ -120,6 +120,7 @@ def draw_memory(curves: dict[str, list[tuple[str, list[Any]]]], path: Path) -> P
     for axis, (title, lines) in zip(axes.flat, curves.items(), strict=True):
         for name, samples in lines:
             axis.plot([at for at, _ in samples], [grown / MIB for _, grown in samples], label=name)
+        axis.set_ylim(bottom=0)
         axis.set_xlabel("s", size=8)
         axis.set_ylabel("MiB beyond the start", size=8)
         axis.tick_params(labelsize=7)
@@ -141,7 +142,8 @@ def draw(gathered: list[list[Result]], path: Path) -> None:
         axis.set_axis_off()
     for axis, results in zip(axes.flat, gathered, strict=False):
         panel(axis, results)
-    figure.suptitle(f"httpcore_hyper, max_connections={MAX_CONNECTIONS}; bars: medians, lines: all rounds")
+    words = f"httpcore_hyper, max_connections={MAX_CONNECTIONS}; bars: medians, lines: all rounds"
+    figure.suptitle(words, size=10)
     figure.tight_layout(rect=(0, 0, 1, 0.985))
     figure.savefig(path, dpi=110)
     plots.close(figure)

@@ -21,7 +21,7 @@ from typing import Any
 
 from rich.console import Console
 
-from . import ROOT, claims, plot, report
+from . import ROOT, claims, machine, plot, report
 from .scale import OwnServer
 from .servers import ServerMissing, Sink
 from .variants import BY_NAME
@@ -242,14 +242,18 @@ def main() -> int:
     chosen.out.mkdir(parents=True, exist_ok=True)
     written = [chosen.out / "weight.json", chosen.out / "weight.md"]
     verdicts = [verdict.as_dict() for verdict in measured.verdicts]
-    written[0].write_text(json.dumps({"figures": measured.figures, "claims": verdicts}, indent=1) + "\n")
+    words = machine.words("weight")
+    all_of_it = {"setting": words, "figures": measured.figures, "claims": verdicts}
+    written[0].write_text(json.dumps(all_of_it, indent=1) + "\n")
     table = report.table_markdown("What it weighs", ("what", "figure"), measured.lines)
-    written[1].write_text("\n".join([*table, *report.verdicts_markdown(measured.verdicts)]) + "\n")
+    lines = ["# Weight", "", words, "", *table, *report.verdicts_markdown(measured.verdicts)]
     if curves:
         try:
             written.append(plot.draw_memory(curves, chosen.out / "memory.png"))
+            lines += ["", "![memory over the time of a transfer](memory.png)"]
         except ImportError:
             console.print("no plot: matplotlib is not installed")
+    written[1].write_text("\n".join(lines) + "\n")
     console.print("written:", *map(str, written))
     return 1 if any(verdict.word == claims.FAILS for verdict in measured.verdicts) else 0
 
