@@ -11,6 +11,7 @@
 //! tls/         a TLS session over a connected stream
 //! connection/  HTTP/1.1 over a connected stream
 //! views        the sockets of a pool's connections, for those who look at them from outside
+//! poll_set     sockets that a caller's event loop watches itself
 //! request  origin  error  heap  ledger  panics  process  timeouts  runtime  visits      the plain values and clocks they share
 //! ```
 //!
@@ -35,6 +36,8 @@ pub mod exchange;
 pub mod heap;
 #[cfg(not(loom))]
 pub mod panics;
+#[cfg(not(loom))]
+pub mod poll_set;
 #[cfg(not(loom))]
 pub mod process;
 #[cfg(all(feature = "python", not(loom)))]

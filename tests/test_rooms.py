@@ -24,17 +24,18 @@ MAY_USE = {
     "visits": set(),
     "process": {"ledger", "visits"},
     "runtime": {"ledger", "process"},
-    "connection": {"error"},
+    "poll_set": {"ledger", "process"},
+    "connection": {"error", "poll_set"},
     "pool": {"error", "ledger", "origin"},
     "tls": {"connection", "runtime"},
     "connect": {
-        *("connection", "error", "ledger", "origin", "runtime", "timeouts", "tls", "visits"),
+        *("connection", "error", "ledger", "origin", "poll_set", "runtime", "timeouts", "tls", "visits"),
     },
     "views": {"connect", "ledger"},
     "request": {"connection", "origin", "timeouts"},
     "exchange": {"connect", "connection", "error", "pool", "request", "runtime", "timeouts", "views"},
     "cell": {
-        *("connect", "connection", "error", "exchange", "ledger", "panics", "request", "runtime"),
+        *("connect", "connection", "error", "exchange", "ledger", "panics", "poll_set", "request", "runtime"),
         *("timeouts", "tls"),
     },
 }

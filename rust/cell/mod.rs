@@ -9,6 +9,7 @@ mod progress;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -16,7 +17,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 
 use crate::connect::{Leg, SocketView, Stream};
@@ -24,6 +25,7 @@ use crate::connection::{HeaderList, ResponseHead, Upgraded};
 use crate::error::{Error, Kind};
 use crate::exchange::{Engine, Exchange, Interrupt, Owner};
 use crate::ledger::{Entry, Item};
+use crate::poll_set::PollSet;
 use crate::request::{Request, RequestBody};
 use crate::runtime::spawn;
 pub use operation::{Operation, Task};
@@ -197,33 +199,73 @@ impl ExchangeCell {
     /// Polls the exchange once on the calling thread, and leaves it to the runtime to go on.
     ///
     /// For a caller on an otherwise quiet loop: the request's bytes leave without a hop to another
-    /// thread. The task is spawned by the first wake-up.
-    pub fn try_drive(self: &Arc<Self>, want: Want) -> Option<Result<Part, Failure>> {
-        if self.spawned.load(Ordering::Acquire) {
-            return self.try_take(want);
-        }
-        let waker = Waker::from(Arc::clone(self));
-        // The caller's thread is in no runtime.
-        let _context = self.engine.runtime.enter();
+    /// thread. The task is spawned by the first wake-up, unless that comes from `set`, which the caller's loop watches:
+    /// then the loop's thread goes on itself, up to the end of the response or of what came with its head.
+    pub fn try_drive(
+        self: &Arc<Self>,
+        want: Want,
+        set: &Arc<PollSet>,
+    ) -> Option<Result<Part, Failure>> {
         let mut progress = self.progress.lock();
+        if self.is_spawned(&progress) {
+            return progress.take(want);
+        }
         progress.wanted = Some(Wanted {
             want,
             since: Instant::now(),
             listener: None,
             announced: false,
         });
-        for _ in 0..CALLER_POLLS {
-            self.caller.store(POLLING, Ordering::Release);
-            let _ = progress.advance(&mut Context::from_waker(&waker));
+        self.poll_here(progress, set, |progress| {
             let part = progress.take(want);
-            let quiet = self.caller.swap(AWAY, Ordering::AcqRel) == POLLING;
             if part.is_some() {
                 progress.wanted = None;
-                if !quiet {
-                    // The wake-up was for what comes after this part.
+            }
+            part
+        })
+    }
+
+    /// Polls on the thread of the caller's loop, after a wake-up from `set`. What is finished then is announced.
+    fn drive_on(self: &Arc<Self>, set: &Arc<PollSet>) {
+        let progress = self.progress.lock();
+        if self.is_spawned(&progress) {
+            return;
+        }
+        self.poll_here(progress, set, |progress| {
+            progress.announce(self);
+            (progress.wanted.as_ref())
+                .is_none_or(|wanted| wanted.announced)
+                .then_some(())
+        });
+    }
+
+    /// Whether there is a task. Asked under the lock: once that has polled, nobody else may, or the wake-up would be
+    /// another one's.
+    fn is_spawned(&self, _locked: &MutexGuard<'_, Progress>) -> bool {
+        self.spawned.load(Ordering::Acquire)
+    }
+
+    /// Polls on a thread that is in no runtime, until `done` gives something or there is nothing to do but wait. Leaves
+    /// the rest to the task where there is more to read, which nobody may be waiting for.
+    fn poll_here<T>(
+        self: &Arc<Self>,
+        mut progress: MutexGuard<'_, Progress>,
+        set: &Arc<PollSet>,
+        mut done: impl FnMut(&mut Progress) -> Option<T>,
+    ) -> Option<T> {
+        let waker = Waker::from(Arc::clone(self));
+        let _context = self.engine.runtime.enter();
+        for _ in 0..CALLER_POLLS {
+            self.caller.store(POLLING, Ordering::Release);
+            let _ = set.polling(|| progress.advance(&mut Context::from_waker(&waker)));
+            let finished = done(&mut progress);
+            let quiet = self.caller.swap(AWAY, Ordering::AcqRel) == POLLING;
+            if finished.is_some() {
+                // A wake-up was for what comes after this part.
+                if !quiet || progress.stage == Stage::Body {
                     self.spawn();
                 }
-                return part;
+                return finished;
             }
             if quiet {
                 return None;
@@ -393,9 +435,35 @@ impl Wake for ExchangeCell {
         let polling =
             self.caller
                 .compare_exchange(POLLING, WOKEN, Ordering::AcqRel, Ordering::Acquire);
-        if polling == Err(AWAY) {
+        if polling == Err(AWAY) && !defer(self) {
             self.spawn();
         }
+    }
+}
+
+thread_local! {
+    /// Those whose sockets have news, while the thread of a loop takes these.
+    static WOKEN_HERE: RefCell<Option<Vec<Arc<ExchangeCell>>>> = const { RefCell::new(None) };
+}
+
+/// Has the thread that takes the news of a poll set go on with the exchange. False on any other thread.
+fn defer(cell: &Arc<ExchangeCell>) -> bool {
+    WOKEN_HERE.with_borrow_mut(|woken| match woken {
+        Some(woken) => {
+            woken.push(Arc::clone(cell));
+            true
+        }
+        None => false,
+    })
+}
+
+/// Takes the news of a poll set, on the thread of the loop that watches it, and goes on with the exchanges that waited
+/// for them there.
+pub fn take_news(set: &Arc<PollSet>) {
+    WOKEN_HERE.set(Some(Vec::new()));
+    set.look();
+    for cell in WOKEN_HERE.take().unwrap_or_default() {
+        cell.drive_on(set);
     }
 }
 

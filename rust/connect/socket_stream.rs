@@ -3,6 +3,9 @@
 //! tokio's own `TcpStream` is registered for reading and writing at once, edge-triggered, so that each of
 //! the peer's acknowledgements wakes the task for nothing. Here a socket is registered for reading, and
 //! for writing only while a write waits: a wake-up less and two system calls less for each request.
+//!
+//! For reading it is registered with whoever polls it: with the runtime, or with the loop of a caller who polls
+//! himself (`poll_set`). It moves when another one polls it and finds nothing to read.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -19,6 +22,7 @@ use super::lull::Lull;
 use super::view::{Connected, SocketView, is_readable};
 use crate::connection::NetworkStream;
 use crate::ledger::{Entry, Item};
+use crate::poll_set::{self, Registered};
 
 /// A write to a closed peer is an error, never a signal: a program may have given SIGPIPE its default back.
 /// macOS knows no such flag; socket2 sets `SO_NOSIGPIPE` there.
@@ -45,32 +49,90 @@ const SMALL_READ: usize = 8 * 1024;
 /// Closes the socket, at once and from any thread.
 #[derive(Debug)]
 pub struct SocketStream {
-    /// Declared first: dropped, it leaves the runtime's poll set before the socket closes.
+    // Declared first: dropped, both leave their poll sets before the socket closes.
     writable: Option<AsyncFd<Second>>,
-    socket: AsyncFd<Arc<Connected>>,
+    readable: Readable,
+    socket: Arc<Connected>,
     runtime: Handle,
     lull: Lull,
+}
+
+/// Who tells when there is something to read.
+#[derive(Debug)]
+enum Readable {
+    Runtime(AsyncFd<Arc<Connected>>),
+    Caller(Registered),
 }
 
 impl SocketStream {
     /// A view of the socket.
     pub fn view(&self) -> SocketView {
-        SocketView::of(self.socket.get_ref())
+        SocketView::of(&self.socket)
     }
 
     /// Registers a non-blocking socket.
     pub(super) fn new(socket: Socket, runtime: &Handle) -> io::Result<Self> {
         let _context = runtime.enter();
+        let socket = Arc::new(Connected::new(socket));
         Ok(Self {
             writable: None,
-            socket: register(Arc::new(Connected::new(socket)), Interest::READABLE)?,
+            readable: Readable::Runtime(register(Arc::clone(&socket), Interest::READABLE)?),
+            socket,
             runtime: runtime.clone(),
             lull: Lull::default(),
         })
     }
 
     pub(super) fn socket(&self) -> &Socket {
-        &self.socket.get_ref().socket
+        &self.socket.socket
+    }
+
+    /// Leaves whoever the socket was registered with for whoever polls it now. Where a loop has no room for it, the
+    /// runtime wakes the caller as well, by a longer way.
+    fn follow(&mut self) -> io::Result<()> {
+        let here = poll_set::here();
+        match (&self.readable, &here) {
+            (Readable::Runtime(_), None) => return Ok(()),
+            (Readable::Caller(registered), Some(set)) if registered.is_of(set) => return Ok(()),
+            _ => {}
+        }
+        if let Some(set) = here
+            && let Ok(registered) = Registered::new(set, self.socket.as_raw_fd())
+        {
+            self.readable = Readable::Caller(registered);
+        } else if matches!(self.readable, Readable::Caller(_)) {
+            let _context = self.runtime.enter();
+            let socket = Arc::clone(&self.socket);
+            self.readable = Readable::Runtime(register(socket, Interest::READABLE)?);
+        }
+        Ok(())
+    }
+
+    /// [`AsyncRead::poll_read`] for a caller whose loop watches the socket.
+    fn poll_read_by_caller(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Readable::Caller(registered) = &self.readable else {
+            unreachable!("the runtime's are polled by `poll_read`");
+        };
+        loop {
+            ready!(registered.poll_ready(cx));
+            let room = buffer.remaining();
+            match receive(&self.socket.socket, buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => registered.left(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                received => {
+                    let read = room - buffer.remaining();
+                    self.lull.read(read);
+                    if !drains(read, room) {
+                        registered.left();
+                    }
+                    return Poll::Ready(received);
+                }
+            }
+        }
     }
 
     /// Waits until a connect that is in progress has ended.
@@ -87,7 +149,7 @@ impl SocketStream {
             // Writable without an error and without a peer: the wake-up was for something else.
             match self.socket().peer_addr() {
                 Ok(peer) => {
-                    self.socket.get_ref().met(peer);
+                    self.socket.met(peer);
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => guard.clear_ready(),
@@ -127,7 +189,7 @@ impl SocketStream {
             Some(writable) => writable,
             vacant => {
                 let _context = self.runtime.enter();
-                let descriptor = Second::of(&self.socket.get_ref().socket)?;
+                let descriptor = Second::of(&self.socket.socket)?;
                 vacant.insert(register(descriptor, Interest::WRITABLE)?)
             }
         };
@@ -176,13 +238,17 @@ impl AsyncRead for SocketStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.follow()?;
+        let Readable::Runtime(readable) = &this.readable else {
+            return this.poll_read_by_caller(cx, buffer);
+        };
+        let socket = &this.socket.socket;
         loop {
-            let Poll::Ready(mut guard) = this.socket.poll_read_ready(cx)? else {
+            let Poll::Ready(mut guard) = readable.poll_read_ready(cx)? else {
                 if !this.lull.awaits_answer() {
                     return Poll::Pending;
                 }
                 // Whatever is found now, its edge is still to be told: the next poll finds nothing then, once.
-                let socket = &this.socket.get_ref().socket;
                 let room = buffer.remaining();
                 let found = this.lull.ask(|| match receive(socket, buffer) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
@@ -192,9 +258,8 @@ impl AsyncRead for SocketStream {
                 return found.map_or(Poll::Pending, Poll::Ready);
             };
             let room = buffer.remaining();
-            let received = match receive(&guard.get_inner().socket, buffer) {
+            let received = match receive(socket, buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let socket = &guard.get_inner().socket;
                     match this.lull.ask(|| received(receive(socket, buffer))) {
                         Some(received) => received,
                         None => {
@@ -210,7 +275,7 @@ impl AsyncRead for SocketStream {
                 received => {
                     let read = room - buffer.remaining();
                     this.lull.read(read);
-                    if SHORT_READ_DRAINS && (1..=SMALL_READ).contains(&read) && read < room {
+                    if drains(read, room) {
                         guard.clear_ready();
                     }
                     return Poll::Ready(received);
@@ -218,6 +283,11 @@ impl AsyncRead for SocketStream {
             }
         }
     }
+}
+
+/// Whether such a read has taken all there was; see [`SHORT_READ_DRAINS`].
+fn drains(read: usize, room: usize) -> bool {
+    SHORT_READ_DRAINS && (1..=SMALL_READ).contains(&read) && read < room
 }
 
 /// `None` where there was nothing to receive yet.

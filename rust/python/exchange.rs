@@ -128,7 +128,7 @@ impl AsyncExchange {
             return Ok(awaitable.unbind());
         }
         let quiet = current.shared.is_quiet();
-        if quiet && let Some(part) = cell.try_drive(want) {
+        if quiet && let Some(part) = cell.try_drive(want, current.shared.poll_set()) {
             return self.ready(py, part);
         }
         let (awaitable, key) = current.register(py, &self.handle.exceptions)?;

@@ -6,7 +6,6 @@
 //!
 //! Tokio's workers never touch Python: what they finish crosses as plain data through a `port`.
 
-mod bell;
 mod block_on;
 mod call_out;
 mod convert;

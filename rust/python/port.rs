@@ -13,14 +13,14 @@ use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use super::bell::Bell;
 use super::call_out::CallOut;
 use super::convert;
 use super::exceptions::Exceptions;
 use super::exchange::left_behind;
 use super::modules::trio_waiting;
-use crate::cell::{Failure, Listener, Part, Source};
+use crate::cell::{Failure, Listener, Part, Source, take_news};
 use crate::ledger::{Entry, Item};
+use crate::poll_set::PollSet;
 use crate::process::{ForkLocal, generation};
 
 /// The most parts resolved in one go, so that a flood of them cannot starve the loop's other work. The
@@ -30,7 +30,8 @@ const BATCH: usize = 256;
 /// What workers and the loop's thread share.
 pub(super) struct Shared {
     generation: u64,
-    bell: Bell,
+    /// What the loop watches: the bell, and sockets of exchanges that are driven on its thread.
+    set: Arc<PollSet>,
     /// The bell has rung and the loop has not come yet.
     rung: AtomicBool,
     /// Cleared when the loop drops its reader: nobody will come again.
@@ -75,7 +76,7 @@ impl Listener for Shared {
             announced.push((source, key));
         }
         if !self.rung.swap(true, Ordering::AcqRel) {
-            self.bell.ring();
+            self.set.ring();
         }
     }
 }
@@ -85,7 +86,7 @@ impl Shared {
     pub(super) fn open() -> std::io::Result<(Arc<Self>, Port)> {
         let shared = Arc::new(Self {
             generation: generation(),
-            bell: Bell::new()?,
+            set: Arc::new(PollSet::new()?),
             rung: AtomicBool::new(false),
             open: AtomicBool::new(true),
             announced: Mutex::new(Vec::new()),
@@ -100,6 +101,11 @@ impl Shared {
     /// Whether a loop of this process still watches the port.
     pub(super) fn is_watched(&self) -> bool {
         self.open.load(Ordering::Acquire) && !self.is_inherited()
+    }
+
+    /// The sockets that the loop watches itself.
+    pub(super) fn poll_set(&self) -> &Arc<PollSet> {
+        &self.set
     }
 
     fn is_inherited(&self) -> bool {
@@ -157,7 +163,7 @@ pub(super) struct Port {
 impl Port {
     /// The file descriptor that becomes readable when parts are ready.
     fn fileno(&self) -> i32 {
-        self.shared.bell.fileno()
+        self.shared.set.fileno()
     }
 
     /// Resolves what is ready. Called by the loop on its own thread.
@@ -170,7 +176,9 @@ impl Port {
             // The bell is the parent's as well, and it may be ringing for it.
             return shared.leave_behind(py);
         }
-        shared.bell.silence();
+        // Nobody has to ring for what is announced on this thread meanwhile.
+        shared.rung.store(true, Ordering::Release);
+        take_news(&shared.set);
         // Before the queue is taken: what is pushed from here on either lands in this batch or rings.
         shared.rung.store(false, Ordering::Release);
         let batch = {
@@ -201,7 +209,7 @@ impl Port {
             raised = raised.and(waiter.resolve(py, part));
         }
         if !shared.announced.lock().is_empty() && !shared.rung.swap(true, Ordering::AcqRel) {
-            shared.bell.ring();
+            shared.set.ring();
         }
         raised
     }

@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use super::NetworkStream;
 use super::raw::MAX_HEAD_SIZE;
 use crate::error::{Error, Kind, Result};
+use crate::poll_set::polling_for_runtime;
 use frames::{Frames, FramesIo};
 pub use stream::{Http2Stream, Refused};
 
@@ -210,10 +211,10 @@ impl<S: NetworkStream> Shared<S> {
         // Whoever polls in between leaves the task registered: it is the one who always comes back.
         let waker = driver.task.clone().unwrap_or_else(|| Waker::noop().clone());
         let mut ended = None;
+        let mut cx = Context::from_waker(&waker);
+        // It is the task that has to be woken, whoever polls: the socket stays with the runtime.
         if let Some(connection) = &mut driver.connection
-            && Pin::new(connection)
-                .poll(&mut Context::from_waker(&waker))
-                .is_ready()
+            && polling_for_runtime(|| Pin::new(connection).poll(&mut cx)).is_ready()
         {
             // Whoever has a stream has been told why.
             ended = driver.connection.take();

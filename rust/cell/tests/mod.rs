@@ -4,9 +4,12 @@
 //! Tests run outside the runtime, as Python's threads do. None waits for time to pass, but for the one
 //! that looks for a server that cannot go on.
 
+mod on_the_loop;
+
 use std::future::{Future, poll_fn};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -17,12 +20,13 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{ExchangeCell, Failure, Listener, Part, Source, Want};
+use super::{ExchangeCell, Failure, Listener, Part, Source, Want, take_news};
 use crate::connect::{Connector, SocketOption, SocketOptionValue};
 use crate::connection::RequestHead;
 use crate::error::Kind;
 use crate::exchange::Engine;
 use crate::origin::Origin;
+use crate::poll_set::PollSet;
 use crate::pool::{Counts, Limits, Pool, Sharing};
 use crate::request::{Request, RequestBody};
 use crate::timeouts::Timeouts;
@@ -308,9 +312,10 @@ fn the_first_drive_is_the_callers_and_the_runtime_goes_on() {
     let house = House::new();
     let (port, server) = house.serve_answers();
     let cell = house.start(port);
+    let set = Arc::new(PollSet::new().expect("there are descriptors left"));
     // Connecting needs a turn of the runtime's, which is rarely as fast as the caller.
     let sent = cell
-        .try_drive(Want::Sent)
+        .try_drive(Want::Sent, &set)
         .unwrap_or_else(|| announced(&cell, Want::Sent));
     assert!(matches!(sent, Ok(Part::Sent { .. })));
     let (status, mut whole, ended) = head(announced(&cell, Want::Head));
@@ -327,7 +332,7 @@ fn the_first_drive_is_the_callers_and_the_runtime_goes_on() {
     // On an idle connection the request leaves with the caller's own poll.
     let next = house.start(port);
     assert!(matches!(
-        next.try_drive(Want::Sent),
+        next.try_drive(Want::Sent, &set),
         Some(Ok(Part::Sent { .. }))
     ));
     next.spawn();
