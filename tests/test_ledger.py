@@ -63,8 +63,8 @@ def test_an_exchange_is_entered_and_struck_out(door: str, engine: str) -> None:
             assert now["connections"] == 1, now
             assert "leases" not in now, now
             assert "queued" not in now, now
-            # The connection's own, and the one that wakes the loop.
-            assert now["descriptors"] == (1 if door.name == SYNC else 2)
+            # The connection's own, and the three of what the loop watches.
+            assert now["descriptors"] == (1 if door.name == SYNC else 4)
             assert ("runtimes" in now) == (door.name == SYNC)
             await pool.close()
             assert "connections" not in held()
