@@ -135,6 +135,11 @@ def upstream(session: nox.Session) -> None:
 def rust(session: nox.Session) -> None:
     """The core without an interpreter: format, clippy, tests, and loom for the pool's lock."""
     session.run("cargo", "fmt", "--check", external=True)
+    # Crates of their own, whose lock files follow ours.
+    for crate in ("bench/server", "fuzz"):
+        manifest = str(ROOT / crate / "Cargo.toml")
+        session.run("cargo", "fmt", "--check", "--manifest-path", manifest, external=True)
+        session.run("cargo", "fetch", "--locked", "--manifest-path", manifest, silent=True, external=True)
     # As it is shipped, with the other cryptography, without rustls, and without Python.
     for chosen in (None, "python,ring", "python", ""):
         features = [] if chosen is None else ["--no-default-features", "--features", chosen]
