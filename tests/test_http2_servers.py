@@ -200,7 +200,7 @@ def test_downloads_uploads_and_many_streams(
 
 @pytest.mark.timeout(600 if FULL_SIZE else 60)
 @pytest.mark.parametrize("door", ALL_DOORS if FULL_SIZE else [SYNC, ASYNCIO])
-def test_a_reload_under_load_costs_nobody_anything(door: str, engine: str, tmp_path: Path) -> None:
+def test_a_reload_under_load_costs_next_to_nothing(door: str, engine: str, tmp_path: Path) -> None:
     """nginx says goodbye to its connections; what it has not looked at is sent again on new ones, once.
 
     A worker that is about to end may still accept a connection, only to say goodbye on it as well: a request
