@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpcore
 import pytest
 import trustme
 from doors import ALL_DOORS, ASYNCIO, SYNC, TRIO, Door, through
@@ -200,29 +199,21 @@ def test_downloads_uploads_and_many_streams(
 
 @pytest.mark.timeout(600 if FULL_SIZE else 60)
 @pytest.mark.parametrize("door", ALL_DOORS if FULL_SIZE else [SYNC, ASYNCIO])
-def test_a_reload_under_load_costs_next_to_nothing(door: str, engine: str, tmp_path: Path) -> None:
-    """nginx says goodbye to its connections; what it has not looked at is sent again on new ones, once.
+def test_a_reload_under_load_costs_nobody_anything(door: str, engine: str, tmp_path: Path) -> None:
+    """nginx says goodbye to its connections; what it has not looked at is sent again on new ones.
 
-    A worker that is about to end may still accept a connection, only to say goodbye on it as well: a request
-    that meets two of these in a row fails, which is rare.
+    A worker that is about to end may still accept a connection, only to say goodbye on it as well.
     """
     there = place(NGINX, tmp_path, tls=True)
 
     async def scenario(door: Door) -> None:
         pool = door.pool(**there.options)
         over: list[bool] = []
-        unlucky: list[Exception] = []
         used: set[tuple[str, int]] = set()
 
         async def work() -> None:
             while not over:
-                try:
-                    reply = await pool.request("GET", there.url + "/small")
-                except httpcore.RemoteProtocolError as error:
-                    if "ConnectionTerminated error_code:0, last_stream_id:0" not in str(error):
-                        raise
-                    unlucky.append(error)
-                    continue
+                reply = await pool.request("GET", there.url + "/small")
                 assert (reply.status, reply.body) == (200, SMALL)
                 # Closed already, it has no address any more.
                 with contextlib.suppress(OSError):
@@ -238,8 +229,6 @@ def test_a_reload_under_load_costs_next_to_nothing(door: str, engine: str, tmp_p
         over.append(True)
         for task in tasks:
             await task.outcome()
-        # At most one of the eight that are in flight, in one reload of three.
-        assert len(unlucky) <= max(1, RELOADS // 3), unlucky
 
     with running(there, tmp_path):
         through(door, engine, scenario)

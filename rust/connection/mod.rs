@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub use framing::Framing;
 pub use head::RequestHead;
 pub use http1::Http1;
-pub use http2::{Http2, Http2Stream, Notice, Refused};
+pub use http2::{Http2, Http2Stream, Notice, Refused, Unprocessed};
 pub use raw::{HeadReader, HeaderList, ResponseHead};
 pub use upgraded::Upgraded;
 

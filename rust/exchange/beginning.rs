@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::engine::{Multiplexed, Open, Owner, Parked};
 use super::link::Link;
 use super::{Exchange, Outgoing, Step, misuse};
-use crate::connection::{Http1, Http2, Notice, Refused};
+use crate::connection::{Http1, Http2, Notice, Refused, Unprocessed};
 use crate::error::{Kind, Result};
 use crate::pool::Lease;
 use crate::request::RequestBody;
@@ -18,6 +18,39 @@ use crate::runtime;
 /// How many turns a connection that was idle gets to read what its server sent meanwhile. One that always has more to
 /// say is alive.
 const MOST_TURNS: u8 = 16;
+
+/// How often one request may be sent again, by what its servers said of it.
+///
+/// Who refuses a stream has no room, and would be pressed by more than one more try. A goodbye ends its connection, so
+/// the next try meets another one; a server that is being replaced opens some only to say goodbye on them too, and one
+/// that does nothing else must not be asked for ever.
+#[derive(Debug)]
+pub(super) struct Resends {
+    refused: u8,
+    goodbyes: u8,
+}
+
+impl Default for Resends {
+    fn default() -> Self {
+        Self {
+            refused: 1,
+            goodbyes: 8,
+        }
+    }
+}
+
+impl Resends {
+    /// Whether one more is left; it is taken then.
+    fn take(&mut self, unprocessed: Unprocessed) -> bool {
+        let left = match unprocessed {
+            Unprocessed::Refused => &mut self.refused,
+            Unprocessed::Goodbye => &mut self.goodbyes,
+        };
+        let is_left = *left > 0;
+        *left = left.saturating_sub(1);
+        is_left
+    }
+}
 
 impl Exchange {
     /// Begins HTTP on a connected stream.
@@ -160,7 +193,7 @@ impl Exchange {
                     link: Link::http2(stream, connection),
                     lease,
                 };
-                self.again = (!self.is_second).then_some(outgoing);
+                self.again = Some(outgoing);
                 Ok(())
             }
             Err(Refused::Illegal(error)) => Err(error),
@@ -173,11 +206,11 @@ impl Exchange {
     }
 
     /// Takes the request back to the pool's queue, if nothing of it was consumed. False if it cannot be sent again.
-    pub(super) fn start_again(&mut self) -> bool {
+    pub(super) fn start_again(&mut self, unprocessed: Unprocessed) -> bool {
         let Step::Open { link, .. } = &self.step else {
             return false;
         };
-        if link.is_body_begun() {
+        if link.is_body_begun() || !self.resends.take(unprocessed) {
             return false;
         }
         let Some(mut outgoing) = self.again.take() else {
@@ -191,7 +224,6 @@ impl Exchange {
             unreachable!("matched above");
         };
         drop(link);
-        self.is_second = true;
         self.is_resending = true;
         self.queue_again(lease, outgoing);
         true

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::engine::{Multiplexed, Open};
 use crate::connect::{SocketView, Stream};
-use crate::connection::{Http2Stream, ResponseHead};
+use crate::connection::{Http2Stream, ResponseHead, Unprocessed};
 use crate::error::{Error, Result};
 
 /// The two kinds.
@@ -86,13 +86,13 @@ impl Link {
         }
     }
 
-    /// On an error also whether the server has not looked at the request.
+    /// On an error also how the server said that it has not looked at the request, if it did.
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<std::result::Result<ResponseHead, (Error, bool)>> {
+    ) -> Poll<std::result::Result<ResponseHead, (Error, Option<Unprocessed>)>> {
         match self {
-            Link::Http1(open) => open.http.poll_head(cx).map_err(|error| (error, false)),
+            Link::Http1(open) => open.http.poll_head(cx).map_err(|error| (error, None)),
             Link::Http2 { stream, .. } => stream.poll_head(cx),
         }
     }

@@ -25,6 +25,7 @@ use crate::connection::{HeaderList, ResponseHead, Upgraded};
 use crate::error::{Error, Kind, Result};
 use crate::request::Request;
 use crate::timeouts::{Quiet, Timeouts, Watchdog};
+use beginning::Resends;
 use engine::Tunnel;
 pub use engine::{Engine, Interrupt, Multiplexed, Open, Owner, Parked};
 use link::Link;
@@ -51,9 +52,8 @@ pub struct Exchange {
     server_name: Option<String>,
     owner: Owner,
     step: Step,
-    /// A server has turned the request away unread, and it is sent again: once.
-    is_second: bool,
-    /// Not all of that has gone yet.
+    resends: Resends,
+    /// It is being sent again, and not all of it has gone yet.
     is_resending: bool,
     /// What to send then.
     again: Option<Outgoing>,
@@ -78,7 +78,7 @@ impl Exchange {
             timeouts,
             server_name,
             owner,
-            is_second: false,
+            resends: Resends::default(),
             is_resending: false,
             again: None,
             trailers: None,
@@ -226,7 +226,7 @@ impl Exchange {
     }
 
     /// The head of the final response; informational ones are skipped. A request that its server turns away without
-    /// having looked at it is sent once more, if all of it is still here.
+    /// having looked at it is sent again ([`Resends`]), if all of it is still here.
     pub fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -253,7 +253,7 @@ impl Exchange {
                     }
                     Ok(head)
                 }
-                Err((_, true)) if self.start_again() => continue,
+                Err((_, Some(unprocessed))) if self.start_again(unprocessed) => continue,
                 Err((error, _)) => Err(error),
             });
         }

@@ -53,6 +53,8 @@ INTERNAL_ERROR, HTTP_1_1_REQUIRED = 0x2, 0xD
 # The last stream of a server that will say later which was the last one.
 LATER = 2**31 - 1
 DISCONNECTED = fails(RPE, text="Server disconnected")
+# So many servers may say goodbye to one request before it fails.
+MOST_GOODBYES = 8
 
 
 async def one_chunk() -> AsyncIterator[bytes]:
@@ -141,6 +143,32 @@ async def goaway_in_the_middle(door: Door) -> None:
         check("wire", not again & kept, f"sent again though they were served: {again & kept}")
         check("after", pool.counts == ONE_IDLE, pool.counts)
         await check_closed(door, pool, server)
+
+
+def goodbyes_in_a_row(many: int) -> Scenario:
+    """A server that is being replaced may still open a connection only to say goodbye on it."""
+
+    async def scenario(door: Door) -> None:
+        peers = Peers()
+        with serving(peers, *[greeted(goaway_unread)] * many) as server:
+            pool = new_pool(door)
+            outcome = await attempt(door, pool.request("POST", server.url(), content=b"body"))
+            served = many <= MOST_GOODBYES
+            expect = OK if served else terminated(NO_ERROR, 0)
+            wrong = expect.judge(outcome)
+            check("verdict", wrong is None, str(wrong))
+            sent = [list(peer.requests) for peer in peers.all]
+            once_on_each = [[1]] * (many + 1 if served else MOST_GOODBYES + 1)
+            check("wire", sent == once_on_each, f"the streams of each connection: {sent}")
+            check("after", pool.counts == (ONE_IDLE if served else EMPTY), pool.counts)
+            await check_closed(door, pool, server)
+
+    return scenario
+
+
+def goaway_unread(peer: Peer) -> None:
+    peer.read_whole_request()
+    peer.say_goodbye(0)
 
 
 async def resets_in_a_row(door: Door) -> None:
@@ -456,6 +484,8 @@ ROWS = [
             ),
         ),
     ),
+    Row("H2-08a", "GOAWAY on connections in a row", scenario=goodbyes_in_a_row(MOST_GOODBYES)),
+    Row("H2-08b", "GOAWAY on each connection", scenario=goodbyes_in_a_row(MOST_GOODBYES + 2)),
     Row("H2-12", "GOAWAY with a hundred streams in flight", scenario=goaway_in_the_middle),
     Row(
         "H2-13",

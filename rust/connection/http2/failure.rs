@@ -9,19 +9,27 @@ use h2::Reason;
 use super::frames::Seen;
 use crate::error::{Error, Kind};
 
+/// How a peer says that it has not looked at a request, so that it can be sent again (RFC 9113 section 8.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unprocessed {
+    /// `REFUSED_STREAM`: it has no room for this one; the connection stays.
+    Refused,
+    /// GOAWAY, and the stream is above the last one that it serves: the connection ends.
+    Goodbye,
+}
+
 /// Why a stream has ended before its time.
 #[derive(Debug)]
 pub(super) struct Lost {
     pub(super) error: Error,
-    /// The peer says that it has not looked at the request: it can be sent again (RFC 9113 section 8.7).
-    pub(super) unprocessed: bool,
+    pub(super) unprocessed: Option<Unprocessed>,
 }
 
 impl Lost {
     pub(super) fn new(error: Error) -> Self {
         Self {
             error,
-            unprocessed: false,
+            unprocessed: None,
         }
     }
 
@@ -40,7 +48,8 @@ impl Lost {
                 } else {
                     format!("the server broke HTTP/2 on stream {id}: {code}")
                 }),
-                unprocessed: remote && code == Reason::REFUSED_STREAM,
+                unprocessed: (remote && code == Reason::REFUSED_STREAM)
+                    .then_some(Unprocessed::Refused),
             };
         }
         if let Some(goaway) = seen.goaway
@@ -51,7 +60,7 @@ impl Lost {
                     "<ConnectionTerminated error_code:{}, last_stream_id:{}, additional_data:None>",
                     goaway.code, goaway.last_stream
                 )),
-                unprocessed: id > goaway.last_stream,
+                unprocessed: (id > goaway.last_stream).then_some(Unprocessed::Goodbye),
             };
         }
         Self::new(lost_connection(error, seen))

@@ -27,6 +27,7 @@ use super::NetworkStream;
 use super::raw::MAX_HEAD_SIZE;
 use crate::error::{Error, Kind, Result};
 use crate::poll_set::polling_for_runtime;
+pub use failure::Unprocessed;
 use frames::{Frames, FramesIo};
 pub use stream::{Http2Stream, Refused};
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 
-use super::failure::Lost;
+use super::failure::{Lost, Unprocessed};
 use super::{Http2, Shared, head};
 use crate::connection::body::Promise;
 use crate::connection::framing::Framing;
@@ -248,14 +248,14 @@ impl<S: NetworkStream> Http2Stream<S> {
         self.is_body_begun
     }
 
-    /// The head of the final response; informational ones are skipped. On an error also whether the server has not
-    /// looked at the request, so that it may be sent again.
+    /// The head of the final response; informational ones are skipped. On an error also how the server said that it
+    /// has not looked at the request, if it did.
     pub fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<std::result::Result<ResponseHead, (Error, bool)>> {
+    ) -> Poll<std::result::Result<ResponseHead, (Error, Option<Unprocessed>)>> {
         let Some(response) = &mut self.response else {
-            return Poll::Ready(Err((misuse(), false)));
+            return Poll::Ready(Err((misuse(), None)));
         };
         let answer = ready!(Pin::new(response).poll(cx));
         self.response = None;
@@ -269,7 +269,7 @@ impl<S: NetworkStream> Http2Stream<S> {
         self.shared().settle();
         let head = match head::response(&answer, self.id) {
             Ok(head) => head,
-            Err(error) => return Poll::Ready(Err((error, false))),
+            Err(error) => return Poll::Ready(Err((error, None))),
         };
         let length = answer.headers().get(http::header::CONTENT_LENGTH);
         self.expected = length
