@@ -271,6 +271,13 @@ def scale(session: nox.Session) -> None:
 
 
 @nox.session
+def beside(session: nox.Session) -> None:
+    """How long a pool's requests take beside other threads that want the interpreter; httpcore's as well."""
+    install(session, "httpx", "trio")
+    session.run("python", "-m", "bench.beside", *session.posargs)
+
+
+@nox.session
 def weight(session: nox.Session) -> None:
     """Memory and cost of many connections, requests, pools, bytes; import time. `-- --full` at full size."""
     install(session, "httpx", "trio")

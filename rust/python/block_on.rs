@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::call_out::{CallOut, import};
+use super::call_out::CallOut;
+use super::modules;
 use crate::cell::{ExchangeCell, Failure, Part, Want};
 use crate::connect::patiently;
 use crate::process::{ForkLocal, generation};
@@ -187,7 +188,7 @@ fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
     {
         return Ok(is_main);
     }
-    let threading = import(py, intern!(py, "threading"))?;
+    let threading = modules::threading(py)?;
     let current = threading.call_out0(intern!(py, "get_ident"))?;
     let main = threading
         .call_out0(intern!(py, "main_thread"))?

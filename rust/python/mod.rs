@@ -11,6 +11,7 @@ mod call_out;
 mod convert;
 mod exceptions;
 mod exchange;
+mod fair;
 mod life;
 mod modules;
 mod network_stream;

@@ -30,6 +30,18 @@ pub(super) fn ssl(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     module(py, &MODULE, "httpcore_hyper._ssl")
 }
 
+/// What time a thread has computed for.
+pub(super) fn time(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    module(py, &MODULE, "time")
+}
+
+/// How many threads there are.
+pub(super) fn threading(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    module(py, &MODULE, "threading")
+}
+
 fn module<'py>(
     py: Python<'py>,
     once: &'static PyOnceLock<Py<PyAny>>,

@@ -17,6 +17,7 @@ use super::call_out::CallOut;
 use super::convert;
 use super::exceptions::Exceptions;
 use super::exchange::left_behind;
+use super::fair::take_turns;
 use super::modules::trio_waiting;
 use crate::cell::{Failure, Listener, Part, Source, take_news};
 use crate::ledger::{Entry, Item};
@@ -176,6 +177,7 @@ impl Port {
             // The bell is the parent's as well, and it may be ringing for it.
             return shared.leave_behind(py);
         }
+        take_turns(py);
         // Nobody has to ring for what is announced on this thread meanwhile.
         shared.rung.store(true, Ordering::Release);
         take_news(&shared.set);
