@@ -27,7 +27,7 @@ MAY_USE = {
     "poll_set": {"ledger", "process"},
     "connection": {"error", "poll_set"},
     "pool": {"error", "ledger", "origin"},
-    "tls": {"connection", "runtime"},
+    "tls": {"connection", "runtime", "visits"},
     "connect": {
         *("connection", "error", "ledger", "origin", "poll_set", "runtime", "timeouts", "tls", "visits"),
     },

@@ -29,6 +29,7 @@ use rustls::pki_types::ServerName;
 use super::client_hello::Offer;
 use super::oracle::Controls;
 use super::{Context, Failure, Hello, Policy, Session};
+use crate::visits::{Library, Visit};
 use questions::{Answers, Questions, Unproven};
 use session::Proven;
 pub use session::{Facts, Known};
@@ -108,6 +109,7 @@ impl<J: Judge + 'static> Proving<J> {
 
     /// A session by rustls; else why there can be none.
     fn prove(&self, hello: &Hello) -> Result<Box<dyn Session>, Unproven> {
+        let _visit = Visit::begin(Library::Cryptography);
         let name = hello.server_name.as_deref().unwrap_or_default();
         if self.is_remembered(name) {
             return Err(Unproven::because(

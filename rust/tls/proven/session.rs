@@ -14,6 +14,7 @@ use super::questions::Questions;
 use super::verifier::{Asked, State, Verifier};
 use crate::tls::client_hello::Offer;
 use crate::tls::{Failure, Reason, Secured, Session, Turn};
+use crate::visits::{Library, Visit};
 
 /// A close_notify alert, with its record's header (RFC 8446 sections 5.1 and 6.1).
 const GOODBYE: [u8; 7] = [21, 3, 3, 0, 2, 1, 0];
@@ -218,6 +219,8 @@ fn openssl_name(name: &'static str) -> &'static str {
 
 impl Session for Proven {
     fn turn(&mut self, turn: &mut Turn) {
+        // Records are sealed and opened without random numbers; and a turn with them alone may be anybody's.
+        let _visit = self.blocks().then(|| Visit::begin(Library::Cryptography));
         let was_shaken = !self.connection.is_handshaking();
         if !self.has_agreed() {
             self.heard.extend_from_slice(&turn.received);

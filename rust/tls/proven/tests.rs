@@ -197,6 +197,55 @@ fn a_good_server_is_served_and_a_strangers_is_refused() {
     assert!(!failure.is_unproven());
 }
 
+/// Set in the processes of the test below.
+#[cfg(unix)]
+const EXITS: &str = "HTTPCORE_HYPER_TEST_EXITS";
+
+/// So many that an exit which does not wait aborts in one of them nearly always: in one of twelve.
+#[cfg(unix)]
+const PROCESSES: usize = 40;
+
+/// Each thread's first random numbers come from a generator that the process shares, and gives up as it exits.
+#[cfg(unix)]
+#[test]
+fn an_exit_amid_the_first_handshakes_of_threads_is_quiet() {
+    const NAME: &str = "tls::proven::tests::an_exit_amid_the_first_handshakes_of_threads_is_quiet";
+    if std::env::var_os(EXITS).is_some() {
+        exit_amid_handshakes();
+    }
+    let program = std::env::current_exe().expect("a test has a path");
+    for _ in 0..PROCESSES {
+        let output = std::process::Command::new(&program)
+            .args(["--exact", NAME])
+            .env(EXITS, "1")
+            .output()
+            .expect("a test can be run again");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+}
+
+#[cfg(unix)]
+fn exit_amid_handshakes() -> ! {
+    crate::visits::watch_exit();
+    let groups = [NamedGroup::X25519];
+    let proving = Arc::new(Proving::new(trusting(CERTIFICATE, &groups), Policy::Rustls));
+    let (begun, all) = std::sync::mpsc::channel();
+    for _ in 0..8 {
+        let (proving, begun) = (Arc::clone(&proving), begun.clone());
+        std::thread::spawn(move || {
+            loop {
+                let proving = Arc::clone(&proving);
+                let first = std::thread::spawn(move || proving.open(&hello()).is_ok());
+                let is_proven = first.join().expect("nobody panics");
+                // Nobody listens any more as the process exits.
+                let _ = begun.send(is_proven);
+            }
+        });
+    }
+    assert!(all.iter().take(200).all(|is_proven| is_proven));
+    std::process::exit(0)
+}
+
 /// One half of the key is of a kind that quantum computers do not break. `ring` has none of them.
 #[cfg(feature = "aws-lc-rs")]
 mod hybrid {
