@@ -7,6 +7,7 @@ import contextvars
 import gc
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -165,6 +166,10 @@ def test_a_loop_that_is_closed_under_requests(kind: Callable[[], asyncio.Abstrac
         loop.close()
         gate.set()
         assert server.wait_for(lambda: all(c.stage == 3 for c in server.connections), 5.0)
+        # What has been sent has also come: of what the worker does here the ledger alone tells.
+        limit = time.monotonic() + 5.0
+        while _rust.ledger()["tasks"] and time.monotonic() < limit:
+            time.sleep(0.001)
         for task in tasks:
             # asyncio's own complaint about a pending task is no business of ours.
             task._log_destroy_pending = False  # type: ignore[attr-defined]
