@@ -166,19 +166,19 @@ def test_a_loop_that_is_closed_under_requests(kind: Callable[[], asyncio.Abstrac
         loop.close()
         gate.set()
         assert server.wait_for(lambda: all(c.stage == 3 for c in server.connections), 5.0)
-        # What has been sent has also come: of what the worker does here the ledger alone tells.
-        limit = time.monotonic() + 5.0
-        while _rust.ledger()["tasks"] and time.monotonic() < limit:
-            time.sleep(0.001)
         for task in tasks:
             # asyncio's own complaint about a pending task is no business of ours.
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         del tasks, task
         gc.collect()
         assert "0 active, 0 queued" in repr(pool)
-        # Connections whose answers came are idle ones; nothing else is left.
+        # Connections whose answers came are idle ones; the first one's may have been the loop's own to read,
+        # and is closed. Nothing else is left, once the worker is through: of that the ledger alone tells.
+        limit = time.monotonic() + 5.0
+        while _rust.ledger()["exchanges"] and time.monotonic() < limit:
+            time.sleep(0.001)
         held = {name: number for name, number in _rust.ledger().items() if number}
-        assert held == {"connections": 3, "descriptors": 3}, held
+        assert held in [{"connections": number, "descriptors": number} for number in (2, 3)], held
         assert asyncio.run(pool.request("GET", server.url())).status == 200
         asyncio.run(pool.aclose())
 
