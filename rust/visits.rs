@@ -87,8 +87,10 @@ impl Visit {
                 return Self(library);
             }
             inside.fetch_sub(1, Ordering::SeqCst);
-            while is_closed {
-                thread::park();
+            if is_closed {
+                loop {
+                    thread::park();
+                }
             }
         }
     }
