@@ -33,23 +33,26 @@ thread_local! {
 
 /// Called by a loop between two pieces of its work: lets go of the interpreter for a moment, if a turn has passed, most
 /// of it with computing, and there are threads that might want it.
-pub(super) fn take_turns(py: Python<'_>) {
+///
+/// # Errors
+///
+/// What a signal handler raised that ran meanwhile.
+pub(super) fn take_turns(py: Python<'_>) -> PyResult<()> {
     let now = Instant::now();
     let began = BEGAN.get();
     if began.is_some_and(|(began, _)| now.duration_since(began) < TURN) {
-        return;
+        return Ok(());
     }
-    let Ok(computed) = thread_time(py) else {
-        return;
-    };
+    let computed = thread_time(py)?;
     BEGAN.set(Some((now, computed)));
     let Some((began, before)) = began else {
-        return;
+        return Ok(());
     };
     let turn = now.duration_since(began).as_secs_f64();
-    if computed - before >= turn * BUSY && are_there_others(py) {
+    if computed - before >= turn * BUSY && are_there_others(py)? {
         py.detach(|| std::thread::sleep(PAUSE));
     }
+    Ok(())
 }
 
 fn thread_time(py: Python<'_>) -> PyResult<f64> {
@@ -58,10 +61,13 @@ fn thread_time(py: Python<'_>) -> PyResult<f64> {
 }
 
 /// Threads of Python's, or of the engine's that use Python's `ssl`. Others cannot be counted.
-fn are_there_others(py: Python<'_>) -> bool {
-    let count = || -> PyResult<usize> {
-        let threading = modules::threading(py)?;
-        threading.call_out0(intern!(py, "active_count"))?.extract()
-    };
-    held(Item::Blocking) > 0 || count().is_ok_and(|count| count > 1)
+fn are_there_others(py: Python<'_>) -> PyResult<bool> {
+    if held(Item::Blocking) > 0 {
+        return Ok(true);
+    }
+    let threading = modules::threading(py)?;
+    let count: usize = threading
+        .call_out0(intern!(py, "active_count"))?
+        .extract()?;
+    Ok(count > 1)
 }

@@ -169,7 +169,7 @@ impl Port {
 
     /// Resolves what is ready. Called by the loop on its own thread.
     ///
-    /// An exception out of a future's callbacks (a signal handler's, say) is raised when the batch is
+    /// An exception on the way, out of a future's callbacks or a signal handler, is raised when the batch is
     /// through, so that no waiter is lost to it.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
         let shared = &self.shared;
@@ -177,7 +177,7 @@ impl Port {
             // The bell is the parent's as well, and it may be ringing for it.
             return shared.leave_behind(py);
         }
-        take_turns(py);
+        let mut raised = take_turns(py);
         // Nobody has to ring for what is announced on this thread meanwhile.
         shared.rung.store(true, Ordering::Release);
         take_news(&shared.set);
@@ -189,7 +189,6 @@ impl Port {
             let rest = announced.split_off(length);
             std::mem::replace(&mut *announced, rest)
         };
-        let mut raised = Ok(());
         for (source, key) in batch {
             let Some(waiter) = shared.waiters.lock().by_key.remove(&key) else {
                 continue;

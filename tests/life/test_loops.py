@@ -194,6 +194,33 @@ def test_a_request_without_a_loop_is_refused() -> None:
         asyncio.run(pool.aclose())
 
 
+def test_what_a_handler_raises_while_a_busy_loop_makes_room_comes_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """S-06: such a loop asks how many threads there are, and a signal's handler may run amid the question."""
+    there = threading.get_ident()
+
+    def interrupted() -> int:
+        if threading.get_ident() == there:
+            raise KeyboardInterrupt
+        return 2
+
+    async def spin() -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    async def main(url: str) -> None:
+        async with AsyncConnectionPool() as pool:
+            spinning = asyncio.create_task(spin())
+            while not spinning.done():
+                await pool.request("GET", url)
+
+    with Server() as server, monkeypatch.context() as patched:
+        patched.setattr(threading, "active_count", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(asyncio.wait_for(main(server.url()), 20.0))
+
+
 @pytest.mark.parametrize("name", ["sniffio", "anyio"])
 def test_a_library_that_another_thread_is_importing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is among the modules already, and has nothing in it yet."""
