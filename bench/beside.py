@@ -34,8 +34,8 @@ PLACES = {
 REQUESTS = 300  # enough for a 99th percentile
 IN_FLIGHT = 16  # on the busy loop
 ROUNDS = 5
-# Our 99th percentile by httpcore's, beside a thread that computes. A busy loop of httpcore's sends half of
-# the requests, and lets go of the interpreter for each of its system calls.
+# Our 99th percentile by httpcore's, beside a thread that computes. Beside a busy loop alone none is set: one
+# of httpcore's lets go of the interpreter for each of its system calls.
 MOST = 3.0
 
 
