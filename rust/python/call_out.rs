@@ -16,6 +16,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
+use crate::visits;
+
 /// Calls a method that may run Python code.
 pub(super) trait CallOut<'py> {
     /// Without arguments.
@@ -127,8 +129,6 @@ struct Sleeper;
 
 impl Drop for Sleeper {
     fn drop(&mut self) {
-        loop {
-            std::thread::park();
-        }
+        visits::stay();
     }
 }

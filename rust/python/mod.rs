@@ -52,7 +52,7 @@ mod _rust {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::life::claim(module.py())?;
         crate::process::watch_forks();
-        crate::visits::watch_exit();
+        crate::visits::watch_exit(crate::visits::Library::Cryptography);
         crate::panics::keep();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

@@ -14,7 +14,7 @@ use pyo3::types::PyBytes;
 use super::call_out::{CallOut, import};
 use super::modules;
 use crate::tls::{self, Complaint, Failure, Hello, Reason, Secured, Turn};
-use crate::visits::{Library, Visit};
+use crate::visits::{Library, Visit, watch_exit};
 
 /// The number that OpenSSL has for what went wrong in TLS itself.
 const SSL_ERROR_SSL: i32 = 1;
@@ -205,9 +205,14 @@ impl tls::Session for Session {
 
 /// Calls into the interpreter, unless it is ending.
 fn attached<T>(call: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T, Failure> {
-    let _visit = Visit::begin(Library::OpenSsl);
-    Python::try_attach(|py| call(py).map_err(|error| failure(py, error)))
-        .unwrap_or_else(|| Err(Failure::new("the interpreter is ending")))
+    // Whoever has a context has initialised OpenSSL.
+    watch_exit(Library::OpenSsl);
+    let visit = Visit::begin(Library::OpenSsl);
+    let called = Python::try_attach(|py| {
+        visit.enter();
+        call(py).map_err(|error| failure(py, error))
+    });
+    called.unwrap_or_else(|| Err(Failure::new("the interpreter is ending")))
 }
 
 fn failure(py: Python<'_>, error: PyErr) -> Failure {

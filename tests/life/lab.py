@@ -98,20 +98,20 @@ def place() -> Iterator[Place]:
 
 
 @functools.cache
-def silent_resolver() -> str:
-    """The library that keeps one name from being answered, built once. Rust needs the same C compiler."""
-    built = Path(tempfile.mkdtemp(prefix="hh")) / "silent_resolver.so"
+def slow_libraries() -> str:
+    """The library that makes two others slow, built once. Rust needs the same C compiler."""
+    built = Path(tempfile.mkdtemp(prefix="hh")) / "slow_libraries.so"
     subprocess.run(
-        ["cc", "-shared", "-fPIC", "-o", str(built), str(HERE / "silent_resolver.c"), "-ldl"], check=True
+        ["cc", "-shared", "-fPIC", "-o", str(built), str(HERE / "slow_libraries.c"), "-ldl"], check=True
     )
     atexit.register(shutil.rmtree, built.parent)
     return str(built)
 
 
 def environment_of_programs() -> dict[str, str]:
-    """This tree's package, whatever else is installed, and the resolver."""
+    """This tree's package, whatever else is installed, and the slow libraries."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path, "LD_PRELOAD": silent_resolver()}
+    return {**os.environ, "PYTHONPATH": path, "LD_PRELOAD": slow_libraries()}
 
 
 def run(name: str, at: Place, *options: str, **environment: str) -> Outcome:

@@ -134,7 +134,7 @@ def again_and_again(work: Callable[[], object]) -> Callable[[], None]:
 
 KEPT: list[Any] = []
 
-# A name that the lab's resolver never answers; see `silent_resolver.c`.
+# A name that the lab's resolver never answers; see `slow_libraries.c`.
 SILENT = "http://silent.test/"
 
 
@@ -215,6 +215,15 @@ def exit_tls_in_flight(place: Place) -> None:
     daemon(*[lambda: pool.request("GET", url, extensions={"timeout": {"read": HANG}})] * 2)
     daemon(*[lambda: asyncio.run(httpcore_hyper.AsyncConnectionPool(careless()).request("GET", url))] * 2)
     until(lambda: _rust.ledger()["descriptors"] >= 4)
+
+
+@program()
+def exit_tls_slow(place: Place) -> None:
+    """Handshakes whose steps in OpenSSL outlast the interpreter; see `slow_libraries.c`."""
+    os.environ["SLOW_HANDSHAKES"] = "1"
+    pool = kept(httpcore_hyper.ConnectionPool(careless(), tls="python"))
+    daemon(*[lambda: pool.request("GET", place.tls_url + "/")] * 2)
+    until(lambda: _rust.ledger()["blocking"] >= 2)
 
 
 @program()

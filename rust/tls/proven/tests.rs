@@ -226,7 +226,7 @@ fn an_exit_amid_the_first_handshakes_of_threads_is_quiet() {
 
 #[cfg(unix)]
 fn exit_amid_handshakes() -> ! {
-    crate::visits::watch_exit();
+    crate::visits::watch_exit(crate::visits::Library::Cryptography);
     let groups = [NamedGroup::X25519];
     let proving = Arc::new(Proving::new(trusting(CERTIFICATE, &groups), Policy::Rustls));
     let (begun, all) = std::sync::mpsc::channel();
