@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from ._native import missing as _missing  # before all that needs a native module
 
 from . import _rust  # isort: skip
-from ._async.flavoured import build as _build_async
 from ._flavour import HTTPCORE
 from ._install import install, uninstall
 from ._optional import load
-from ._sync.flavoured import build as _build_sync
 
 if TYPE_CHECKING:
     import httpcore
@@ -39,9 +36,6 @@ if TYPE_CHECKING:
 
     class AsyncSOCKSProxy(AsyncConnectionPool, httpcore.AsyncSOCKSProxy): ...
 
-else:
-    globals().update(_build_sync(HTTPCORE).pools)
-    globals().update(_build_async(HTTPCORE).pools)
 
 __all__ = [
     "AsyncConnectionPool",
@@ -57,7 +51,8 @@ __all__ = [
     "uninstall",
 ]
 
-__version__ = version("httpcore_hyper")
+# Said here as well as in Cargo.toml, since it takes five milliseconds to look it up where it was installed.
+__version__ = "0.1.0"
 
 if _missing is None and _rust.__version__ != __version__:
     raise ImportError(
@@ -72,14 +67,24 @@ if _missing is None and hasattr(os, "register_at_fork"):
         after_in_child=_rust.after_fork_in_child,
     )
 
-# These two subclass httpx's transports, and httpx is an optional dependency.
-_TRANSPORTS = {"AsyncHTTPTransport": "._async.transport", "HTTPTransport": "._sync.transport"}
+# Made when they are asked for first: few programs need both doors, and httpx is an optional dependency.
+_LAZY = {
+    **dict.fromkeys(("ConnectionPool", "HTTPProxy", "SOCKSProxy"), "._sync.flavoured"),
+    **dict.fromkeys(("AsyncConnectionPool", "AsyncHTTPProxy", "AsyncSOCKSProxy"), "._async.flavoured"),
+    "HTTPTransport": "._sync.transport",
+    "AsyncHTTPTransport": "._async.transport",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _TRANSPORTS:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    httpx = load("httpx", for_name=name, extra="httpx")
-    made = import_module(_TRANSPORTS[name], __name__).build_transport(httpx, HTTPCORE)
+    httpx = load("httpx", for_name=name, extra="httpx") if name.endswith("Transport") else None
+    module = import_module(_LAZY[name], __name__)
+    made = module.build(HTTPCORE).pools[name] if httpx is None else module.build_transport(httpx, HTTPCORE)
     # Kept, so that the name is one class for ever.
     return globals().setdefault(name, made)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,7 +7,7 @@ without a call.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -15,9 +15,7 @@ from threading import RLock, local
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ._async.flavoured import build as build_async
 from ._flavour import Flavour
-from ._sync.flavoured import build as build_sync
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -73,29 +71,30 @@ def uninstall() -> None:
         if _FINDER in sys.meta_path:
             sys.meta_path.remove(_FINDER)
         while _SWAPPED:
-            flavour, modules = _SWAPPED.pop()
+            flavour, modules, ours = _SWAPPED.pop()
             flavour.installed = False
+            theirs = {new: old for old, new in ours.items()}
             for module in modules:
-                _rebind(module, {ours: theirs for theirs, ours in _pairs(flavour)})
+                _rebind(module, theirs)
 
 
-# The flavours that ours stand in for, with the modules whose names were rebound: a module that has left
-# `sys.modules` since then gets its own classes back too.
-_SWAPPED: list[tuple[Flavour, list[ModuleType]]] = []
+# The flavours that ours stand in for, with the modules whose names were rebound, and to what: a module
+# that has left `sys.modules` since then gets its own classes back too.
+_SWAPPED: list[tuple[Flavour, list[ModuleType], dict[type, type]]] = []
 
 
 def _swap(module: ModuleType) -> None:
     """Rebinds the names in the package and its loaded sub-modules, unless `uninstall()` came first."""
     flavour = Flavour.of(module)
-    ours = dict(_pairs(flavour))
+    ours = _classes(flavour)
     inside = module.__name__ + "."
     modules = [module, *(found for name, found in list(sys.modules.items()) if name.startswith(inside))]
     with _LOCK:
         if _FINDER not in sys.meta_path:
             return
-        known = next((those for one, those in _SWAPPED if one is flavour), None)
+        known = next((those for one, those, _ in _SWAPPED if one is flavour), None)
         if known is None:
-            _SWAPPED.append((flavour, modules))
+            _SWAPPED.append((flavour, modules, ours))
         else:
             known.extend(new for new in modules if not any(new is one for one in known))
         # First the checks accept the originals, then the names stop meaning them.
@@ -104,10 +103,14 @@ def _swap(module: ModuleType) -> None:
             _rebind(one, ours)
 
 
-def _pairs(flavour: Flavour) -> Iterator[tuple[type, type]]:
-    for pools in (build_sync(flavour).pools, build_async(flavour).pools):
-        for name, ours in pools.items():
-            yield flavour.originals[name], ours
+def _classes(flavour: Flavour) -> dict[type, type]:
+    """Ours, by the classes whose places they take."""
+    # Half of what there is to import here, which a program without `install()` may not need.
+    from ._async.flavoured import build as build_async  # noqa: PLC0415
+    from ._sync.flavoured import build as build_sync  # noqa: PLC0415
+
+    pools = {**build_sync(flavour).pools, **build_async(flavour).pools}
+    return {flavour.originals[name]: ours for name, ours in pools.items()}
 
 
 def _rebind(module: ModuleType, new: dict[type, type]) -> None:

@@ -205,6 +205,26 @@ def test_missing_fork_is_said_clearly(module: str, missing: str) -> None:
     """)
 
 
+def test_a_program_imports_the_door_that_it_uses() -> None:
+    """The other one's names are there when they are asked for, and stay what they were then."""
+    python("""
+        import pickle, sys, httpcore_hyper
+        assert not any("_async." in name for name in sys.modules if name.startswith("httpcore_hyper"))
+        assert set(httpcore_hyper.__all__) <= set(dir(httpcore_hyper))
+        with httpcore_hyper.ConnectionPool():
+            pass
+        assert not any("_async." in name for name in sys.modules if name.startswith("httpcore_hyper"))
+        pool = httpcore_hyper.AsyncConnectionPool
+        assert pickle.loads(pickle.dumps(pool)) is pool is httpcore_hyper.AsyncConnectionPool
+        try:
+            httpcore_hyper.ConectionPool
+        except AttributeError as error:
+            assert "ConectionPool" in str(error), error
+        else:
+            raise AssertionError("there is no such name")
+    """)
+
+
 def test_without_anyio_trio_and_socksio(server: Server) -> None:
     """Optional for httpcore, and so for us: a sync pool needs none of them."""
     code = """
