@@ -4,104 +4,35 @@
 //! out and drop it on the caller's own thread: when they return, the slot is free and the socket is
 //! closed. Nothing of Python is known here; a finished part is announced to a `Listener` as plain data.
 
+mod caller;
 mod operation;
+mod part;
 mod progress;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use crate::connect::{Leg, SocketView, Stream};
-use crate::connection::{HeaderList, ResponseHead, Upgraded};
+use crate::connect::{SocketView, Stream};
+use crate::connection::{HeaderList, Upgraded};
 use crate::error::{Error, Kind};
 use crate::exchange::{Engine, Exchange, Interrupt, Owner};
 use crate::ledger::{Entry, Item};
-use crate::poll_set::PollSet;
 use crate::request::{Request, RequestBody};
 use crate::runtime::spawn;
+use caller::Caller;
+pub use caller::take_news;
 pub use operation::{Operation, Task};
+pub use part::{Failure, Listener, Part, Source, Want};
 use progress::{Progress, Stage, Wanted};
-
-/// The part of the exchange that a caller waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// A connection. Of a stepwise exchange only, like [`Want::Gone`].
-    Acquired,
-    /// This leg of the way to an open connection is behind it, after one attempt. If that failed, the first leg is
-    /// next.
-    Gone(Leg),
-    /// All that was handed over is with the kernel.
-    Sent,
-    /// The response head, with as much of the body as is there.
-    Head,
-    /// More of the body.
-    Body,
-}
-
-/// A part, as it was wanted.
-#[derive(Debug)]
-pub enum Part {
-    /// See [`Want::Acquired`].
-    Acquired {
-        /// It has yet to be opened.
-        connects: bool,
-    },
-    /// See [`Want::Gone`].
-    Gone {
-        /// What an HTTP proxy has said, if that was the leg.
-        answer: Option<ResponseHead>,
-    },
-    /// Of an operation that put TLS over its stream.
-    Secured,
-    /// See [`Want::Sent`].
-    Sent {
-        /// The server takes the rest of a pushed body; else its answer is to be read.
-        takes_more: bool,
-    },
-    /// See [`Want::Head`]. `ended` means that `body` is all of it.
-    Head {
-        /// Status line and headers.
-        head: ResponseHead,
-        /// What had arrived by the time the part was taken.
-        body: Vec<Bytes>,
-        /// No more will come, and the connection is settled.
-        ended: bool,
-    },
-    /// See [`Want::Body`]. Empty at the end of the body.
-    Body(Vec<Bytes>),
-}
-
-/// Why there is no part.
-#[derive(Debug)]
-pub enum Failure {
-    /// The exchange failed.
-    Error(Error),
-    /// The library has a bug: a panic, as its message and backtrace.
-    Panic(String),
-    /// The handle was closed, so there is nothing left to wait for.
-    Closed,
-}
-
-/// Where finished parts are announced; called under the source's lock, so it must only enqueue.
-pub trait Listener: Send + Sync {
-    /// The part that the caller registered for under `key` can be taken.
-    fn announce(&self, source: Arc<dyn Source>, key: usize);
-}
-
-/// Has finished parts: an exchange, or an operation on an upgraded stream.
-pub trait Source: Send + Sync {
-    /// Takes an announced part. `None` when it was not for this `key`: the caller has gone.
-    fn take_announced(&self, key: usize) -> Option<Result<Part, Failure>>;
-}
 
 /// One exchange with its task and its caller.
 ///
@@ -113,22 +44,11 @@ pub struct ExchangeCell {
     progress: Mutex<Progress>,
     /// The driving task exists (or existed): a wake-up of the first poll has nothing left to do.
     spawned: AtomicBool,
-    /// What a wake-up means that comes before there is a task: see the constants below.
-    caller: AtomicU8,
+    /// What a wake-up means that comes before there is a task.
+    caller: Caller,
     engine: Arc<Engine>,
     _entry: Entry,
 }
-
-/// The caller is not polling: a wake-up starts the driving task.
-const AWAY: u8 = 0;
-/// The caller polls at this moment, on its own thread: a wake-up is noted for it.
-const POLLING: u8 = 1;
-/// A wake-up was noted: the caller polls once more.
-const WOKEN: u8 = 2;
-
-/// How often a caller polls again for wake-ups that come while it polls (hyper wakes its own task, and a
-/// fast peer may answer at once) before it leaves the exchange to the driving task.
-const CALLER_POLLS: u8 = 4;
 
 impl ExchangeCell {
     /// Queues the request with the pool of `engine`.
@@ -143,7 +63,7 @@ impl ExchangeCell {
             Self {
                 progress: Mutex::new(Progress::new(exchange, body_open, stepwise)),
                 spawned: AtomicBool::new(false),
-                caller: AtomicU8::new(AWAY),
+                caller: Caller::default(),
                 engine,
                 _entry: Entry::new(Item::Exchange),
             }
@@ -162,12 +82,7 @@ impl ExchangeCell {
             .as_ref()
             .is_none_or(|wanted| wanted.want != want)
         {
-            progress.wanted = Some(Wanted {
-                want,
-                since: Instant::now(),
-                listener: None,
-                announced: false,
-            });
+            progress.wanted = Some(Wanted::now(want));
         }
         if !progress.has(want) {
             let _ = progress.advance(cx);
@@ -194,85 +109,6 @@ impl ExchangeCell {
     /// Takes the part if it is here already. Never drives the exchange.
     pub fn try_take(&self, want: Want) -> Option<Result<Part, Failure>> {
         self.progress.lock().take(want)
-    }
-
-    /// Polls the exchange once on the calling thread, and leaves it to the runtime to go on.
-    ///
-    /// For a caller on an otherwise quiet loop: the request's bytes leave without a hop to another
-    /// thread. The task is spawned by the first wake-up, unless that comes from `set`, which the caller's loop watches:
-    /// then the loop's thread goes on itself, up to the end of the response or of what came with its head.
-    pub fn try_drive(
-        self: &Arc<Self>,
-        want: Want,
-        set: &Arc<PollSet>,
-    ) -> Option<Result<Part, Failure>> {
-        let mut progress = self.progress.lock();
-        if self.is_spawned(&progress) {
-            return progress.take(want);
-        }
-        progress.wanted = Some(Wanted {
-            want,
-            since: Instant::now(),
-            listener: None,
-            announced: false,
-        });
-        self.poll_here(progress, set, |progress| {
-            let part = progress.take(want);
-            if part.is_some() {
-                progress.wanted = None;
-            }
-            part
-        })
-    }
-
-    /// Polls on the thread of the caller's loop, after a wake-up from `set`. What is finished then is announced.
-    fn drive_on(self: &Arc<Self>, set: &Arc<PollSet>) {
-        let progress = self.progress.lock();
-        if self.is_spawned(&progress) {
-            return;
-        }
-        self.poll_here(progress, set, |progress| {
-            progress.announce(self);
-            (progress.wanted.as_ref())
-                .is_none_or(|wanted| wanted.announced)
-                .then_some(())
-        });
-    }
-
-    /// Whether there is a task. Asked under the lock: once that has polled, nobody else may, or the wake-up would be
-    /// another one's.
-    fn is_spawned(&self, _locked: &MutexGuard<'_, Progress>) -> bool {
-        self.spawned.load(Ordering::Acquire)
-    }
-
-    /// Polls on a thread that is in no runtime, until `done` gives something or there is nothing to do but wait. Leaves
-    /// the rest to the task where there is more to read, which nobody may be waiting for.
-    fn poll_here<T>(
-        self: &Arc<Self>,
-        mut progress: MutexGuard<'_, Progress>,
-        set: &Arc<PollSet>,
-        mut done: impl FnMut(&mut Progress) -> Option<T>,
-    ) -> Option<T> {
-        let waker = Waker::from(Arc::clone(self));
-        let _context = self.engine.runtime.enter();
-        for _ in 0..CALLER_POLLS {
-            self.caller.store(POLLING, Ordering::Release);
-            let _ = set.polling(|| progress.advance(&mut Context::from_waker(&waker)));
-            let finished = done(&mut progress);
-            let quiet = self.caller.swap(AWAY, Ordering::AcqRel) == POLLING;
-            if finished.is_some() {
-                // A wake-up was for what comes after this part.
-                if !quiet || progress.stage == Stage::Body {
-                    self.spawn();
-                }
-                return finished;
-            }
-            if quiet {
-                return None;
-            }
-        }
-        self.spawn();
-        None
     }
 
     /// Announces the part to `listener` once it can be taken, which may be before this returns.
@@ -422,48 +258,6 @@ impl Interrupt for ExchangeCell {
 impl std::fmt::Debug for ExchangeCell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ExchangeCell").finish_non_exhaustive()
-    }
-}
-
-/// The waker of the first poll on the caller's thread: its wake-up starts the driving task.
-impl Wake for ExchangeCell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let polling =
-            self.caller
-                .compare_exchange(POLLING, WOKEN, Ordering::AcqRel, Ordering::Acquire);
-        if polling == Err(AWAY) && !defer(self) {
-            self.spawn();
-        }
-    }
-}
-
-thread_local! {
-    /// Those whose sockets have news, while the thread of a loop takes these.
-    static WOKEN_HERE: RefCell<Option<Vec<Arc<ExchangeCell>>>> = const { RefCell::new(None) };
-}
-
-/// Has the thread that takes the news of a poll set go on with the exchange. False on any other thread.
-fn defer(cell: &Arc<ExchangeCell>) -> bool {
-    WOKEN_HERE.with_borrow_mut(|woken| match woken {
-        Some(woken) => {
-            woken.push(Arc::clone(cell));
-            true
-        }
-        None => false,
-    })
-}
-
-/// Takes the news of a poll set, on the thread of the loop that watches it, and goes on with the exchanges that waited
-/// for them there.
-pub fn take_news(set: &Arc<PollSet>) {
-    WOKEN_HERE.set(Some(Vec::new()));
-    set.look();
-    for cell in WOKEN_HERE.take().unwrap_or_default() {
-        cell.drive_on(set);
     }
 }
 

@@ -74,6 +74,18 @@ pub(super) struct Wanted {
     pub(super) announced: bool,
 }
 
+impl Wanted {
+    /// From now on, by a caller who polls by itself.
+    pub(super) fn now(want: Want) -> Self {
+        Self {
+            want,
+            since: Instant::now(),
+            listener: None,
+            announced: false,
+        }
+    }
+}
+
 impl Want {
     /// The stage that brings it.
     fn stage(self) -> Stage {
