@@ -6,12 +6,14 @@ imported when its client is made: the process that measures one has no other loa
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
 from . import trust
+from .bare import RECEIVE, Line
 from .servers import SMALL_BODY, SMALL_HEADERS
 from .variants import MAX_CONNECTIONS, TIMEOUT_SECONDS, Row, Variant
 
@@ -97,6 +99,49 @@ class NullPool(Pool):
     async def __aenter__(self) -> Client:
         self.pool = null_pool()
         return self
+
+
+class BareSockets(Client):
+    """The bytes of a request and of its answer, and next to nothing else. A connection for each in flight."""
+
+    async def __aenter__(self) -> Client:
+        self.loop = asyncio.get_running_loop()
+        self.idle: list[BareSocket] = []
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for one in self.idle:
+            one.close()
+
+    async def get(self, url: str, close: bool = False) -> int:
+        one = self.idle.pop() if self.idle else BareSocket(self.loop, url)
+        size = await one.exchange()
+        self.idle.append(one)
+        return size
+
+
+class BareSocket:
+    """One connection. The loop watches it all the time, so that nothing is asked of the kernel for it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, url: str) -> None:
+        self._loop = loop
+        self._line = Line(url)
+        self._line.sock.setblocking(False)
+        loop.add_reader(self._line.sock, self._read)
+
+    def exchange(self) -> asyncio.Future[int]:
+        self._answer: asyncio.Future[int] = self._loop.create_future()
+        self._line.sock.send(self._line.request)
+        return self._answer
+
+    def _read(self) -> None:
+        size = self._line.take(self._line.sock.recv(RECEIVE))
+        if size is not None:
+            self._answer.set_result(size)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._line.sock)
+        self._line.sock.close()
 
 
 def limits(httpx: Any) -> Any:

@@ -44,7 +44,7 @@ async def send_async(row: Row, variant: Variant, url: str, count: int) -> None:
                 check_length(await client.get(url), SMALL_BODY)
 
         async with anyio.create_task_group() as group:
-            for _ in range(1 if variant.ceiling else row.concurrency):
+            for _ in range(1 if variant.canned else row.concurrency):
                 group.start_soon(loop)
 
 

@@ -11,7 +11,10 @@ from .claims import FAILS, HOLDS, MIB, REACHED, UNKNOWN, Verdict, number
 from .rounds import Result
 from .variants import MAX_CONNECTIONS, Row
 
-HEADS = ("variant", "rate", "CPU us", "p50 ms", "p99 ms", "p99.9 ms", "growth MiB", "ours / variant")
+HEADS = (
+    *("variant", "rate", "CPU us", "kernel us", "p50 ms", "p99 ms", "p99.9 ms"),
+    *("growth MiB", "ours / variant"),
+)
 STYLES = {HOLDS: "green", REACHED: "bold green", FAILS: "red", UNKNOWN: "yellow"}
 
 
@@ -27,6 +30,7 @@ def cells(result: Result, own: float | None) -> list[str]:
         result.variant.name + (" (ceiling)" if result.variant.ceiling else ""),
         number(rate),
         number(result.median("cpu_us"), 1),
+        number(result.median("kernel_us"), 1),
         number(result.median("p50_ms"), 2),
         number(result.median("p99_ms"), 2),
         number(result.median("p999_ms"), 2),
@@ -39,7 +43,8 @@ def cells(result: Result, own: float | None) -> list[str]:
 def columns(row: Row) -> list[str]:
     heads = list(HEADS)
     heads[1] = row.unit
-    heads[2] = "CPU us/MB" if row.bulk else "CPU us/req"
+    unit = "MB" if row.bulk else "req"
+    heads[2], heads[3] = f"CPU us/{unit}", f"kernel us/{unit}"
     return [*heads, ""]
 
 

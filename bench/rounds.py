@@ -21,7 +21,7 @@ from .variants import Row, Variant
 
 START_SECONDS = 60.0  # the imports of all variants at once, on a busy machine
 ROUND_SECONDS = 60.0  # beyond its own time; the slowest peer needs some 10 s to stop
-FIGURES = ("rate", "cpu_us", "p50_ms", "p99_ms", "p999_ms", "grown")
+FIGURES = ("rate", "cpu_us", "kernel_us", "p50_ms", "p99_ms", "p999_ms", "grown")
 # Ours is run to the end: a round that the machine spoiled must not be the only one.
 OURS = "httpcore_hyper"
 SLOW = 100.0  # requests a second under which a peer is not run further in a row

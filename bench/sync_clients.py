@@ -13,6 +13,7 @@ from typing import Any
 
 from . import trust
 from .async_clients import CANNED, CLOSE, DOWNLOAD_CHUNK, check, limits
+from .bare import RECEIVE, Line
 from .servers import SMALL_HEADERS
 from .variants import MAX_CONNECTIONS, TIMEOUT_SECONDS, Row, Variant
 
@@ -89,6 +90,25 @@ class NullPool(Pool):
     def __enter__(self) -> Client:
         self.pool = null_pool()
         return self
+
+
+class BareSockets(Client):
+    """The bytes of a request and of its answer, and next to nothing else. A connection for each thread."""
+
+    def __enter__(self) -> Client:
+        self.local = threading.local()
+        return self
+
+    def get(self, url: str, close: bool = False) -> int:
+        try:
+            line = self.local.line
+        except AttributeError:
+            line = self.local.line = Line(url)
+        line.sock.send(line.request)
+        size = None
+        while size is None:
+            size = line.take(line.sock.recv(RECEIVE))
+        return size  # type: ignore[no-any-return] # a thread's own attributes have no types
 
 
 class Httpx(Client):

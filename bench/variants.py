@@ -26,12 +26,18 @@ class Variant:
     client: str
     library: str
     doors: tuple[str, ...]
-    ceiling: bool = False  # answers without I/O: the most that anything at its place can reach
+    ceiling: bool = False  # no client: the most that anything at its place can reach
+    bare: bool = False  # a ceiling that does I/O: a connection for each request, so not where more wait
     ours: bool = False
     tls: str = ""  # who does our cryptography, where it is not left to the library; in rows over TLS only
     http1: bool = False  # speaks HTTP/1.1 also in rows over HTTP/2, and runs in those only
     tcp_only: bool = False  # not in rows over TLS or through a proxy
     plain: bool = False  # speaks no TLS also in rows of small requests over TLS, and runs in those only
+
+    @property
+    def canned(self) -> bool:
+        """Answers without I/O. It never waits, so more than one at a time would only take their turns."""
+        return self.ceiling and not self.bare
 
 
 VARIANTS = (
@@ -46,6 +52,7 @@ VARIANTS = (
     Variant("urllib3", "pool", "Urllib3", "urllib3", ("sync",)),
     Variant("pycurl", "pool", "Pycurl", "pycurl", ("sync",)),
     Variant("null pool", "pool", "NullPool", "httpcore", ANYWHERE, ceiling=True),
+    Variant(*("bare sockets", "pool", "BareSockets", "socket", (*ASYNCIO, "sync")), ceiling=True, bare=True),
     Variant("httpx + httpcore_hyper", "httpx", "HttpxOurs", "httpcore_hyper", ANYWHERE, ours=True),
     Variant(
         "httpx + httpcore_hyper, tls=python", "httpx", "HttpxOurs", "httpcore_hyper", ANYWHERE, tls="python"
@@ -117,6 +124,7 @@ class Row:
             if variant.level == self.level
             and self.door in variant.doors
             and not (variant.ceiling and (self.tls or self.proxied or self.work != "get"))
+            and not (variant.bare and self.concurrency > MAX_CONNECTIONS)
             and not (variant.tls and (self.http2 or not self.tls))
             and not (variant.http1 and not self.http2)
             and not (variant.tcp_only and (self.tls or self.proxied))

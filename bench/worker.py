@@ -8,6 +8,7 @@ closing a slow pool can take long.
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import threading
 import time
@@ -69,24 +70,30 @@ class Meter:
 
     def start(self) -> None:
         self._from = len(self.times)
-        self._cpu = time.process_time()
+        self._cpu, self._kernel = time.process_time(), kernel_seconds()
         self._wall = time.perf_counter()
 
     def stop(self, size: int = 0) -> dict[str, Any]:
         """With a size, the figures are per MB; otherwise per request."""
         wall = time.perf_counter() - self._wall
-        cpu = time.process_time() - self._cpu
+        cpu, kernel = time.process_time() - self._cpu, kernel_seconds() - self._kernel
         times = sorted(self.times[self._from :])
         units = len(times) * size / MB if size else len(times)
         return {
             "rate": units / wall,
             "cpu_us": cpu * 1e6 / units if units else None,
+            "kernel_us": kernel * 1e6 / units if units else None,
             **{f"{name}_ms": quantile(times, share) for name, share in QUANTILES.items()},
             "distribution_ms": [quantile(times, share) for share in DISTRIBUTION] if times else [],
             "requests": len(times),
             "errors": self.errors,
             "error": self.first_error,
         }
+
+
+def kernel_seconds() -> float:
+    """Of this process's CPU time, what system calls have taken."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_stime
 
 
 def quantile(times: list[float], share: float) -> float | None:
@@ -159,7 +166,7 @@ async def async_round(row: Row, variant: Variant, order: Order) -> None:
 
         async def loop() -> None:
             while True:
-                if variant.ceiling and not len(meter.times) % CEILING_BREATH:
+                if variant.canned and not len(meter.times) % CEILING_BREATH:
                     await anyio.sleep(0)
                 began = time.perf_counter()
                 try:
@@ -171,8 +178,7 @@ async def async_round(row: Row, variant: Variant, order: Order) -> None:
                     meter.timed(began)
 
         async with anyio.create_task_group() as group:
-            # A canned answer never suspends: more tasks would only take their turns one after another.
-            for _ in range(1 if variant.ceiling else row.concurrency):
+            for _ in range(1 if variant.canned else row.concurrency):
                 group.start_soon(loop)
             stretch = QUEUED_STRETCH if row.queued else 1
             await anyio.sleep(order.warm_up * stretch)
