@@ -254,7 +254,7 @@ def cancels(session: nox.Session) -> None:
     environment = own_server(session)
     session.run("python", "-m", "bench.cancels", *session.posargs, env=environment)
     # More than 100,000 of them are cancelled; the others may have been answered in time.
-    requests = "10000" if "--quick" in session.posargs else "190000"
+    requests = "10000" if "--quick" in session.posargs else "250000"
     storm = ("--doors", "asyncio,uvloop,trio", "--cancels", "0.8", "--requests", requests)
     session.run("python", "soak", "60", *storm, env=environment)
 
