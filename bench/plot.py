@@ -58,7 +58,7 @@ def over_concurrency(gathered: list[list[Result]]) -> Series:
         lines: dict[str, tuple[Result, list[float], list[float]]] = {}
         for results in sorted(rows, key=lambda results: results[0].row.concurrency):
             for result in results:
-                # A canned answer never has more than one request in flight.
+                # A canned answer never has more than one request in flight, and bare sockets are no client.
                 if (rate := result.median("rate")) and not result.variant.ceiling:
                     _, x, y = lines.setdefault(result.variant.name, (result, [], []))
                     x.append(result.row.concurrency)

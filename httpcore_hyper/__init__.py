@@ -79,9 +79,11 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    httpx = load("httpx", for_name=name, extra="httpx") if name.endswith("Transport") else None
-    module = import_module(_LAZY[name], __name__)
-    made = module.build(HTTPCORE).pools[name] if httpx is None else module.build_transport(httpx, HTTPCORE)
+    if name.endswith("Transport"):
+        httpx = load("httpx", for_name=name, extra="httpx")
+        made = import_module(_LAZY[name], __name__).build_transport(httpx, HTTPCORE)
+    else:
+        made = import_module(_LAZY[name], __name__).build(HTTPCORE).pools[name]
     # Kept, so that the name is one class for ever.
     return globals().setdefault(name, made)
 

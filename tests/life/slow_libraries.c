@@ -26,8 +26,12 @@ static double now(void) {
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* A step that outlasts the interpreter, but not the patience of the exit after it: it makes many keys. An OpenSSL that
-   is a part of Python's own module does not come here. */
+/* However long the program lives, unless it hangs; and longer than the rest of its exit takes, but not so long as an exit
+   waits. In seconds. */
+static const double LIFE = 60, LAST = 0.07;
+
+/* A step that outlasts the interpreter: it makes many keys. An OpenSSL that is a part of Python's own module does not
+   come here. */
 int SSL_do_handshake(void *session) {
     /* Python's module is who loaded them, so they are not among the libraries that come next. */
     void *ssl = dlopen("libssl.so.3", RTLD_LAZY | RTLD_NOLOAD);
@@ -36,11 +40,11 @@ int SSL_do_handshake(void *session) {
         generate *a_key = (generate *)dlsym(crypto, "EVP_PKEY_Q_keygen");
         release *of_key = (release *)dlsym(crypto, "EVP_PKEY_free");
         asks *has_interpreter = (asks *)dlsym(RTLD_DEFAULT, "Py_IsInitialized");
-        double end = now() + 60;
+        double end = now() + LIFE;
         for (int is_last = 0; now() < end; of_key(a_key(NULL, NULL, "X25519")))
             if (!is_last && !has_interpreter()) {
                 is_last = 1;
-                end = now() + 0.07;
+                end = now() + LAST;
             }
     }
     return ((step *)dlsym(ssl, "SSL_do_handshake"))(session);

@@ -76,11 +76,7 @@ fn closing_while_the_head_is_waited_for_closes_the_socket() {
 #[test]
 fn closing_in_the_body_closes_the_socket() {
     let house = House::new();
-    let (port, server) = house.serve(|mut peer| async move {
-        peer.head().await.expect("a request comes");
-        peer.send(&ANSWER[..ANSWER.len() - 1]).await;
-        peer.gone().await;
-    });
+    let (port, server) = house.serve_all_but_the_end();
     let cell = house.start(port);
     cell.spawn();
     let (_, _, ended) = head(announced(&cell, Want::Head));
@@ -122,11 +118,7 @@ fn closing_the_pool_interrupts_and_fails_the_queue() {
 #[test]
 fn an_interrupted_exchange_gives_up_what_had_arrived() {
     let house = House::new();
-    let (port, server) = house.serve(|mut peer| async move {
-        peer.head().await.expect("a request comes");
-        peer.send(&ANSWER[..ANSWER.len() - 1]).await;
-        peer.gone().await;
-    });
+    let (port, server) = house.serve_all_but_the_end();
     let cell = house.start(port);
     cell.spawn();
     head(announced(&cell, Want::Head));

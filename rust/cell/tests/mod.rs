@@ -124,6 +124,15 @@ impl House {
         })
     }
 
+    /// A server whose answer lacks its last byte, and that waits for the client to end the connection.
+    fn serve_all_but_the_end(&self) -> (u16, JoinHandle<()>) {
+        self.serve(|mut peer| async move {
+            peer.head().await.expect("a request comes");
+            peer.send(&ANSWER[..ANSWER.len() - 1]).await;
+            peer.gone().await;
+        })
+    }
+
     fn start(&self, port: u16) -> Arc<ExchangeCell> {
         self.start_with(port, &[], RequestBody::Whole(Bytes::new()))
     }
