@@ -23,6 +23,7 @@ import httpcore
 
 from . import _rust
 from ._native import missing
+from ._response import Responses
 
 __all__ = ["HTTPCORE", "POOLS", "Flavour", "Replacement", "delays", "public_module", "whole_body"]
 
@@ -101,6 +102,8 @@ class Flavour:
         self._seen = _Seen(_seen(module, originals))
         proxied = list(_seen_by_proxies(package))
         self._seen_by_proxies = _Seen(proxied)
+        self._seen_by_callers = _Seen(_seen_by_callers(module))
+        self.responses = Responses(module.Response)
         self.tells_socks_timeouts = any(
             name == "_init_socks5_connection" and "timeouts" in signature(owner.__dict__[name]).parameters
             for owner, name in proxied
@@ -127,6 +130,10 @@ class Flavour:
         if patched is None and proxied:
             patched = self._seen_by_proxies.first_patched()
         return patched
+
+    def calls_patched(self) -> str | None:
+        """The same of those between a pool's `request` or `stream` and its `handle_request`."""
+        return self._seen_by_callers.first_patched()
 
 
 # Kept for ever: a process imports httpcore anew a few times at most, and pools of each may live on.
@@ -170,6 +177,17 @@ def _seen_by_proxies(package: str) -> Iterator[tuple[type | ModuleType, str]]:
             continue  # without socksio nobody can be on that way
         yield getattr(socks, f"{prefix}Socks5Connection"), handle
         yield socks, "_init_socks5_connection"
+
+
+def _seen_by_callers(module: ModuleType) -> Iterator[tuple[type | ModuleType, str]]:
+    for door, interface in (("_sync", "RequestInterface"), ("_async", "AsyncRequestInterface")):
+        interfaces = import_module(f"{module.__name__}.{door}.interfaces")
+        yield getattr(interfaces, interface), "request"
+        yield getattr(interfaces, interface), "stream"
+        for name in ("Request", "enforce_bytes", "enforce_headers", "enforce_url", "include_request_headers"):
+            yield interfaces, name
+    yield module.Request, "__init__"
+    yield module.URL, "__init__"
 
 
 def _seen(module: ModuleType, originals: dict[str, type]) -> Iterator[tuple[type | ModuleType, str]]:

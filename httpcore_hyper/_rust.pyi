@@ -168,6 +168,20 @@ class AsyncPool:
 
         Raises `LocalProtocolError` for a head that breaks HTTP/1.1 (h11's rules and words).
         """
+    def plain_exchange(
+        self,
+        method: object,
+        url: object,
+        headers: object,
+        content: object,
+        timeout: Mapping[str, float | None] | None,
+        server_name: str | bytes | None,
+    ) -> AsyncExchange | None:
+        """As `exchange`, with the arguments of httpcore's `request`. `None` for values that httpcore has to look at.
+
+        Which are: all but `str` in ASCII and `bytes`, dictionaries, lists and tuples of these, and URLs that are
+        plain (see `rust/url.rs`).
+        """
     def close(self) -> None:
         """Closes every connection and fails every request. The pool stays usable."""
     def retire(self) -> None:
@@ -324,6 +338,20 @@ class Pool:
         stepwise: bool = False,
     ) -> Exchange:
         """See `AsyncPool.exchange`."""
+    def plain_exchange(
+        self,
+        method: object,
+        url: object,
+        headers: object,
+        content: object,
+        timeout: Mapping[str, float | None] | None,
+        server_name: str | bytes | None,
+    ) -> Exchange | None:
+        """As `exchange`, with the arguments of httpcore's `request`. `None` for values that httpcore has to look at.
+
+        Which are: all but `str` in ASCII and `bytes`, dictionaries, lists and tuples of these, and URLs that are
+        plain (see `rust/url.rs`).
+        """
     def close(self) -> None:
         """See `AsyncPool.close`. The runtime goes with the last request."""
     def retire(self) -> None:

@@ -32,6 +32,9 @@ def is_cancelled() -> bool:
     Such a caller gets its cancellation at its next await, and must not have sent anything by then.
     Without anyio there are no scopes: asyncio delivers a cancellation before the caller runs on.
     """
-    # Without it as well while another thread is still importing anyio.
+    # The first scope imports the module that they live in. anyio itself is there wherever httpcore is, and
+    # answers slowly, or not at all while another thread is still importing it.
+    if "anyio._backends._asyncio" not in sys.modules:
+        return False
     deadline = getattr(sys.modules.get("anyio"), "current_effective_deadline", None)
     return deadline is not None and deadline() == -math.inf

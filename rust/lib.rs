@@ -12,7 +12,7 @@
 //! connection/  HTTP/1.1 over a connected stream
 //! views        the sockets of a pool's connections, for those who look at them from outside
 //! poll_set     sockets that a caller's event loop watches itself
-//! request  origin  error  heap  ledger  panics  process  timeouts  runtime  visits      the plain values and clocks they share
+//! request  url  origin  error  heap  ledger  panics  process  timeouts  runtime  visits      the plain values and clocks they share
 //! ```
 //!
 //! Everything outside `python/` compiles and is tested without an interpreter:
@@ -50,6 +50,8 @@ pub mod runtime;
 pub mod timeouts;
 #[cfg(not(loom))]
 pub mod tls;
+#[cfg(not(loom))]
+pub mod url;
 #[cfg(not(loom))]
 pub mod views;
 #[cfg(not(loom))]

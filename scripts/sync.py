@@ -22,6 +22,8 @@ RULES = {
     r"__a(?=iter__|next__)": "__",
     r"StopAsyncIteration\b": "StopIteration",
     r"aclose\b": "close",
+    r"aread\b": "read",
+    r"asynccontextmanager\b": "contextmanager",
     r"handle_async_request\b": "handle_request",
     r"(_?)Async(?=[A-Z])": r"\1",
 }

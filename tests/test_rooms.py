@@ -20,6 +20,7 @@ MAY_USE = {
     "heap": set(),
     "panics": set(),
     "timeouts": set(),
+    "url": set(),
     "ledger": set(),
     "visits": set(),
     "process": {"ledger", "visits"},

@@ -16,6 +16,7 @@ from .._flavour import Flavour, whole_body
 from .._native import missing
 from .._proxy import Settings, settings_of, ssl_context_of
 from .._ssl import Policy, Sessions, acts_on_sockets, checked
+from .calls import AsyncCalls
 from .connection import AsyncHTTPConnection, AsyncRequestView
 from .response_stream import AsyncResponseStream
 from .tracing import send_traced
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     import httpcore
 
     from .flavoured import AsyncClasses
-
-    _Pool = httpcore.AsyncConnectionPool
-else:
-    _Pool = object  # the flavour's own pool comes behind the engine in each class's bases
 
 __all__ = ["AsyncEnginePool"]
 
@@ -40,7 +37,7 @@ _SCHEMES = frozenset({b"http", b"https", b"ws", b"wss"})
 _MAX_RETRIES = 2**32 - 1
 
 
-class AsyncEnginePool(_Pool):
+class AsyncEnginePool(AsyncCalls):
     """The engine's half of a pool class; the other half is the pool of a flavour.
 
     httpcore's own constructor takes and keeps the arguments, and the engine reads the attributes when the
@@ -112,6 +109,13 @@ class AsyncEnginePool(_Pool):
         """Whether the engine serves a request, and not httpcore's own code."""
         return scheme in _SCHEMES and self.delegated is None
 
+    def _handles_itself(self) -> bool:
+        """Whether a request comes to the `handle_async_request` below, not to a subclass's or a mock's."""
+        return (
+            type(self).handle_async_request is AsyncEnginePool.handle_async_request
+            and "handle_async_request" not in self.__dict__
+        )
+
     def _is_traced(self, extensions: Mapping[str, Any]) -> bool:
         """Whether somebody listens to a request's events."""
         return (
@@ -166,20 +170,27 @@ class AsyncEnginePool(_Pool):
                             break
                 if takes_more:
                     await exchange.finish()
-            status, headers, extensions, first, ended = await exchange.head()
+            head = await exchange.head()
         except _rust.Moved:
             # Another request found a reason to delegate the pool while this one was in the queue.
             return await super().handle_async_request(request)
         except BaseException:
             exchange.close()
             raise
+        return self._response(exchange, *head)
+
+    def _response(
+        self,
+        exchange: _rust.AsyncExchange,
+        status: int,
+        headers: list[tuple[bytes, bytes]],
+        extensions: dict[str, Any],
+        first: bytes | None,
+        ended: bool,
+    ) -> httpcore.Response:
         extensions["network_stream"] = self._classes.network_stream(exchange.network_stream())
-        return self._classes.response(
-            status=status,
-            headers=headers,
-            content=AsyncResponseStream(exchange, first, ended, extensions),
-            extensions=extensions,
-        )
+        stream = AsyncResponseStream(exchange, first, ended, extensions)
+        return self._flavour.responses.make(status, headers, stream, extensions)
 
     def _engine(self) -> _rust.AsyncPool:
         native = self._native

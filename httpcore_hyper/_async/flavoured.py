@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from .._flavour import Flavour, Replacement
 from .connection import (
@@ -14,9 +14,6 @@ from .connection import (
 )
 from .connection_pool import AsyncEnginePool
 from .network_stream import AsyncNetworkStream
-
-if TYPE_CHECKING:
-    import httpcore
 
 __all__ = ["AsyncClasses", "build"]
 
@@ -29,7 +26,6 @@ class AsyncClasses:
     connections: dict[str, type[AsyncHTTPConnection]]
     """The views of connections, by their kind."""
     network_stream: type[AsyncNetworkStream]
-    response: type[httpcore.Response]
     create_connection: dict[type, Any]
     """The flavour's own method of each of its pools, to tell an overridden one."""
     pools: dict[str, Any]
@@ -58,7 +54,6 @@ def _build(flavour: Flavour) -> AsyncClasses:
             "socks": _join(AsyncSocks5Connection, module.AsyncConnectionInterface),
         },
         network_stream=_join(AsyncNetworkStream, module.AsyncNetworkStream, _flavour=flavour),
-        response=module.Response,
         create_connection={
             originals[name]: originals[name].__dict__["create_connection"]
             for name in ("AsyncConnectionPool", *proxies)

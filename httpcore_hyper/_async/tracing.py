@@ -70,7 +70,7 @@ async def send_traced(
                 trace.return_value = (status, headers)
         extensions["network_stream"] = pool._classes.network_stream(exchange.network_stream())
         stream = AsyncTracedStream(exchange, first, ended, extensions, pool, request)
-        return pool._classes.response(status=status, headers=headers, content=stream, extensions=extensions)
+        return flavour.responses.make(status, headers, stream, extensions)
     except BaseException:
         with flavour.AsyncShieldCancellation():
             closed = {} if stream_id is None else {"stream_id": stream_id}

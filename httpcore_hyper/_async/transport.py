@@ -123,8 +123,8 @@ class AsyncEngineTransport(_Base):
         extensions = request.extensions
         return (
             self._parts.look_up("handle_async_request") is self._parts.handle
-            and getattr(type(pool), "handle_async_request", None) is AsyncEnginePool.handle_async_request
-            and "handle_async_request" not in pool.__dict__
+            and isinstance(pool, AsyncEnginePool)
+            and pool._handles_itself()
             and "target" not in extensions
             and request.method.isascii()
             and not pool._is_traced(extensions)

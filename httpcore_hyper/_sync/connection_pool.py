@@ -17,6 +17,7 @@ from .._flavour import Flavour, whole_body
 from .._native import missing
 from .._proxy import Settings, settings_of, ssl_context_of
 from .._ssl import Policy, Sessions, acts_on_sockets, checked
+from .calls import Calls
 from .connection import HTTPConnection, RequestView
 from .response_stream import ResponseStream
 from .tracing import send_traced
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     import httpcore
 
     from .flavoured import Classes
-
-    _Pool = httpcore.ConnectionPool
-else:
-    _Pool = object  # the flavour's own pool comes behind the engine in each class's bases
 
 __all__ = ["EnginePool"]
 
@@ -41,7 +38,7 @@ _SCHEMES = frozenset({b"http", b"https", b"ws", b"wss"})
 _MAX_RETRIES = 2**32 - 1
 
 
-class EnginePool(_Pool):
+class EnginePool(Calls):
     """The engine's half of a pool class; the other half is the pool of a flavour.
 
     httpcore's own constructor takes and keeps the arguments, and the engine reads the attributes when the
@@ -113,6 +110,13 @@ class EnginePool(_Pool):
         """Whether the engine serves a request, and not httpcore's own code."""
         return scheme in _SCHEMES and self.delegated is None
 
+    def _handles_itself(self) -> bool:
+        """Whether a request comes to the `handle_request` below, not to a subclass's or a mock's."""
+        return (
+            type(self).handle_request is EnginePool.handle_request
+            and "handle_request" not in self.__dict__
+        )
+
     def _is_traced(self, extensions: Mapping[str, Any]) -> bool:
         """Whether somebody listens to a request's events."""
         return (
@@ -167,20 +171,27 @@ class EnginePool(_Pool):
                             break
                 if takes_more:
                     exchange.finish()
-            status, headers, extensions, first, ended = exchange.head()
+            head = exchange.head()
         except _rust.Moved:
             # Another request found a reason to delegate the pool while this one was in the queue.
             return super().handle_request(request)
         except BaseException:
             exchange.close()
             raise
+        return self._response(exchange, *head)
+
+    def _response(
+        self,
+        exchange: _rust.Exchange,
+        status: int,
+        headers: list[tuple[bytes, bytes]],
+        extensions: dict[str, Any],
+        first: bytes | None,
+        ended: bool,
+    ) -> httpcore.Response:
         extensions["network_stream"] = self._classes.network_stream(exchange.network_stream())
-        return self._classes.response(
-            status=status,
-            headers=headers,
-            content=ResponseStream(exchange, first, ended, extensions),
-            extensions=extensions,
-        )
+        stream = ResponseStream(exchange, first, ended, extensions)
+        return self._flavour.responses.make(status, headers, stream, extensions)
 
     def _engine(self) -> _rust.Pool:
         native = self._native

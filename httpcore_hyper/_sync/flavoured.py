@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from .._flavour import Flavour, Replacement
 from .connection import (
@@ -15,9 +15,6 @@ from .connection import (
 )
 from .connection_pool import EnginePool
 from .network_stream import NetworkStream
-
-if TYPE_CHECKING:
-    import httpcore
 
 __all__ = ["Classes", "build"]
 
@@ -30,7 +27,6 @@ class Classes:
     connections: dict[str, type[HTTPConnection]]
     """The views of connections, by their kind."""
     network_stream: type[NetworkStream]
-    response: type[httpcore.Response]
     create_connection: dict[type, Any]
     """The flavour's own method of each of its pools, to tell an overridden one."""
     pools: dict[str, Any]
@@ -59,7 +55,6 @@ def _build(flavour: Flavour) -> Classes:
             "socks": _join(Socks5Connection, module.ConnectionInterface),
         },
         network_stream=_join(NetworkStream, module.NetworkStream, _flavour=flavour),
-        response=module.Response,
         create_connection={
             originals[name]: originals[name].__dict__["create_connection"]
             for name in ("ConnectionPool", *proxies)

@@ -124,8 +124,8 @@ class EngineTransport(_Base):
         extensions = request.extensions
         return (
             self._parts.look_up("handle_request") is self._parts.handle
-            and getattr(type(pool), "handle_request", None) is EnginePool.handle_request
-            and "handle_request" not in pool.__dict__
+            and isinstance(pool, EnginePool)
+            and pool._handles_itself()
             and "target" not in extensions
             and request.method.isascii()
             and not pool._is_traced(extensions)

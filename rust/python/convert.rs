@@ -14,8 +14,7 @@ use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyList, PyString, PyTupl
 use super::ssl;
 use crate::cell::Part;
 use crate::connect::{Credentials, HttpProxy, Protocol, Proxy, SocketOption, SocketOptionValue};
-use crate::connection::{HeaderList, RequestHead, ResponseHead};
-use crate::error::Error;
+use crate::connection::{HeaderList, ResponseHead};
 use crate::heap;
 use crate::origin::Origin;
 use crate::timeouts::Timeouts;
@@ -71,16 +70,11 @@ pub(super) fn origin(scheme: &[u8], host: &[u8], port: Option<i64>) -> PyResult<
     })
 }
 
-/// A request's head. `headers` are pairs of `bytes`, as httpcore's models make them; with those of a proxy, where
-/// one forwards the request.
-pub(super) fn render(
-    method: &[u8],
-    target: &[u8],
-    headers: &Bound<'_, PyList>,
-    proxy: Option<&HttpProxy>,
-) -> PyResult<Result<RequestHead, Error>> {
-    let mut pairs: Vec<(Bound<'_, PyBytes>, Bound<'_, PyBytes>)> =
-        Vec::with_capacity(headers.len());
+/// Headers, pairs of `bytes` as httpcore's models make them.
+pub(super) fn header_pairs<'py>(
+    headers: &Bound<'py, PyList>,
+) -> PyResult<Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)>> {
+    let mut pairs = Vec::with_capacity(headers.len());
     for header in headers.iter() {
         let pair = header.cast::<PyTuple>()?;
         pairs.push((
@@ -88,16 +82,16 @@ pub(super) fn render(
             pair.get_item(1)?.cast_into::<PyBytes>()?,
         ));
     }
-    let slices = pairs
-        .iter()
-        .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    Ok(match proxy {
-        None => RequestHead::render(method, target, slices),
-        Some(proxy) => {
-            let merged = proxy.merged(slices.collect());
-            RequestHead::render(method, target, merged.into_iter())
-        }
-    })
+    Ok(pairs)
+}
+
+pub(super) fn slices<'a>(
+    pairs: &'a [(Bound<'_, PyBytes>, Bound<'_, PyBytes>)],
+) -> Vec<(&'a [u8], &'a [u8])> {
+    let pairs = pairs.iter();
+    pairs
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+        .collect()
 }
 
 /// The `Settings` of `_proxy.py`.

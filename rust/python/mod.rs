@@ -15,6 +15,7 @@ mod fair;
 mod life;
 mod modules;
 mod network_stream;
+mod plain;
 mod pool;
 mod port;
 mod ready;

@@ -16,9 +16,11 @@ use super::convert;
 use super::exceptions::Exceptions;
 use super::exchange::{AsyncExchange, Exchange, Handle};
 use super::network_stream::{AsyncNetworkStream, Network, NetworkStream};
+use super::plain;
 use super::ssl;
 use crate::cell::ExchangeCell;
 use crate::connect::{Connector, Versions, http_proxy};
+use crate::connection::RequestHead;
 use crate::exchange::Engine;
 use crate::pool::{ConnectionInfo, Counts, Limits, Sharing, Status};
 use crate::process::ForkLocal;
@@ -221,42 +223,61 @@ impl<D> Settings<D> {
         })
     }
 
-    #[allow(clippy::too_many_arguments)] // the parts of httpcore's Request, without building an object
     fn start(
         &self,
         py: Python<'_>,
         running: &Running<D>,
-        method: &[u8],
-        scheme: &[u8],
-        host: &[u8],
-        port: Option<i64>,
-        target: &[u8],
-        headers: &Bound<'_, PyList>,
-        body: Option<&Bound<'_, PyAny>>,
-        timeout: Option<&Bound<'_, PyAny>>,
-        server_name: Option<&Bound<'_, PyAny>>,
+        outgoing: Outgoing<'_>,
+        extensions: &Extensions<'_, '_>,
         stepwise: bool,
     ) -> PyResult<Handle> {
+        let Outgoing {
+            method,
+            scheme,
+            host,
+            port,
+            target,
+            headers,
+            body,
+        } = outgoing;
         let origin = convert::origin(scheme, host, port)?;
         let proxy = (self.connector.proxy.as_ref()).and_then(|proxy| proxy.forwards(&origin));
-        let target = match proxy {
-            Some(_) => http_proxy::absolute(scheme, host, port, target),
-            None => Cow::Borrowed(target),
+        let (target, headers) = match proxy {
+            Some(proxy) => (
+                http_proxy::absolute(scheme, host, port, target),
+                proxy.merged(headers),
+            ),
+            None => (Cow::Borrowed(target), headers),
         };
         let request = Request {
             origin,
-            server_name: server_name.map(convert::server_name).transpose()?,
-            head: convert::render(method, &target, headers, proxy)?
+            server_name: (extensions.server_name.map(convert::server_name)).transpose()?,
+            head: RequestHead::render(method, &target, headers.into_iter())
                 .map_err(|error| self.exceptions.of_error(py, &error))?,
-            body: match body {
-                Some(body) => RequestBody::Whole(convert::bytes(body)?),
-                None => RequestBody::Pushed,
-            },
-            timeouts: convert::timeouts(timeout)?,
+            body,
+            timeouts: convert::timeouts(extensions.timeout)?,
         };
         let cell = ExchangeCell::start(Arc::clone(&running.engine), request, stepwise);
         Ok(Handle::new(cell, Arc::clone(&self.exceptions)))
     }
+}
+
+/// What httpcore's `Request` holds, without an object of that class.
+pub(super) struct Outgoing<'a> {
+    pub(super) method: &'a [u8],
+    pub(super) scheme: &'a [u8],
+    pub(super) host: &'a [u8],
+    pub(super) port: Option<i64>,
+    pub(super) target: &'a [u8],
+    pub(super) headers: Vec<(&'a [u8], &'a [u8])>,
+    pub(super) body: RequestBody,
+}
+
+/// Those of a request's extensions that the engine heeds itself.
+struct Extensions<'a, 'py> {
+    timeout: Option<&'a Bound<'py, PyAny>>,
+    /// `sni_hostname`.
+    server_name: Option<&'a Bound<'py, PyAny>>,
 }
 
 impl<D> Engines<D> {
@@ -365,11 +386,41 @@ macro_rules! pool_methods {
                 stepwise: bool,
             ) -> PyResult<$exchange> {
                 let running = self.settings.running($open)?;
-                let handle = self.settings.start(
-                    py, &running, method, scheme, host, port, target, headers, body, timeout,
-                    server_name, stepwise,
-                )?;
+                let pairs = convert::header_pairs(headers)?;
+                let outgoing = Outgoing {
+                    method,
+                    scheme,
+                    host,
+                    port,
+                    target,
+                    headers: convert::slices(&pairs),
+                    body: match body {
+                        Some(body) => RequestBody::Whole(convert::bytes(body)?),
+                        None => RequestBody::Pushed,
+                    },
+                };
+                let extensions = Extensions { timeout, server_name };
+                let handle = (self.settings).start(py, &running, outgoing, &extensions, stepwise)?;
                 Ok(($handle)(handle, &running))
+            }
+
+            #[allow(clippy::too_many_arguments)] // those of httpcore's `request`
+            fn plain_exchange(
+                &self,
+                py: Python<'_>,
+                method: &Bound<'_, PyAny>,
+                url: &Bound<'_, PyAny>,
+                headers: &Bound<'_, PyAny>,
+                content: &Bound<'_, PyAny>,
+                timeout: Option<&Bound<'_, PyAny>>,
+                server_name: Option<&Bound<'_, PyAny>>,
+            ) -> PyResult<Option<$exchange>> {
+                let running = self.settings.running($open)?;
+                let extensions = Extensions { timeout, server_name };
+                plain::send(method, url, headers, content, |outgoing| {
+                    let handle = (self.settings).start(py, &running, outgoing, &extensions, false)?;
+                    Ok(($handle)(handle, &running))
+                })
             }
 
             fn close(&self) {
