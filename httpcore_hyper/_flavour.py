@@ -9,10 +9,11 @@ A flavour is built from a module: httpcore, its fork httpcore2, or a second impo
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 from abc import ABCMeta
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from inspect import signature
 from threading import RLock
@@ -25,7 +26,16 @@ from . import _rust
 from ._native import missing
 from ._response import Responses
 
-__all__ = ["HTTPCORE", "POOLS", "Flavour", "Replacement", "delays", "public_module", "whole_body"]
+__all__ = [
+    "HTTPCORE",
+    "POOLS",
+    "Flavour",
+    "Replacement",
+    "delays",
+    "namespace_of",
+    "public_module",
+    "whole_body",
+]
 
 # The classes that have a counterpart here, under httpcore's names.
 POOLS = (
@@ -97,6 +107,10 @@ class Flavour:
         """Tells of requests and responses."""
         self.http2_logger = logging.getLogger(f"{package}.http2")
         """The same over HTTP/2."""
+        self.loggers = (
+            *(self.connection_logger, self.proxy_logger, self.socks_logger),
+            *(self.http11_logger, self.http2_logger),
+        )
         # gevent and eventlet come first: what was seen at first is theirs already.
         self._green = None if socket.socket.__module__ == "socket" else "socket.socket"
         self._seen = _Seen(_seen(module, originals))
@@ -131,6 +145,11 @@ class Flavour:
             patched = self._seen_by_proxies.first_patched()
         return patched
 
+    def attributes(self, *, proxied: bool) -> list[tuple[Mapping[Any, Any], Any]]:
+        """All of these functions, each as its owner's dictionary and its name."""
+        seen = (self._seen, self._seen_by_callers, *((self._seen_by_proxies,) if proxied else ()))
+        return [attribute for places in seen for attribute in places.attributes]
+
     def calls_patched(self) -> str | None:
         """The same of those between a pool's `request` or `stream` and its `handle_request`."""
         return self._seen_by_callers.first_patched()
@@ -151,12 +170,23 @@ class _Seen:
     def __init__(self, places: Iterable[tuple[type | ModuleType, str]]) -> None:
         places = list(places)
         self._paths = [f"{_full_name(owner)}.{name}" for owner, name in places]
+        self.attributes: list[tuple[Mapping[Any, Any], Any]] = [
+            (namespace_of(owner), name) for owner, name in places
+        ]
         if missing is None:
-            self._watch = _rust.Watch([(owner.__dict__, name) for owner, name in places])
+            self._watch = _rust.Watch(self.attributes)
 
     def first_patched(self) -> str | None:
         changed = self._watch.first_changed()
         return None if changed is None else self._paths[changed]
+
+
+def namespace_of(owner: type | ModuleType) -> Mapping[str, Any]:
+    """The dictionary of a class or module, to be read only; where it is well hidden, what shows it."""
+    shown = owner.__dict__
+    # A class shows it through a view, which refers to nothing else, and takes twice the time to look into.
+    hidden = [shown] if isinstance(shown, dict) else gc.get_referents(shown)
+    return hidden[0] if len(hidden) == 1 and type(hidden[0]) is dict else shown
 
 
 def _full_name(owner: type | ModuleType) -> str:

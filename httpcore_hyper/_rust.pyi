@@ -442,8 +442,20 @@ class Ready(Awaitable[_T]):
 
 @final
 class Watch:
-    """Attributes of classes or modules, each as the owner's `__dict__` and a name, as they are now."""
+    """Attributes, each as the owner's `__dict__` and a name, as they are now.
 
-    def __new__(cls, attributes: list[tuple[Mapping[str, Any], str]]) -> Watch: ...
+    With an owner, also its class, the attributes with the names in `own` of its own dictionary, and those with the
+    names in `inherited` of its class. It is not kept, so that it may keep the watch, and is brought along for each look.
+    """
+
+    def __new__(
+        cls,
+        attributes: list[tuple[Mapping[Any, Any], Any]],
+        owner: object = None,
+        own: list[str] = ...,
+        inherited: list[str] = ...,
+    ) -> Watch: ...
     def first_changed(self) -> int | None:
         """The place in the list of the first attribute that is another object by now."""
+    def is_unchanged(self, owner: object) -> bool:
+        """Whether all attributes are the objects that they were, the owner's among them."""

@@ -14,11 +14,12 @@ import logging
 import os
 import ssl
 import tempfile
+from collections.abc import Mapping
 from threading import Lock
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from . import _rust
-from ._flavour import Flavour
+from ._flavour import Flavour, namespace_of
 from ._native import missing
 
 __all__ = ["Policy", "RustlsObject", "Session", "Sessions", "acts_on_sockets", "alerted", "checked", "named"]
@@ -188,13 +189,23 @@ def acts_on_sockets(context: ssl.SSLContext) -> str | None:
     return None
 
 
+def attributes_of(context: ssl.SSLContext) -> list[tuple[Mapping[Any, Any], Any]] | None:
+    """What of a genuine context `acts_on_sockets` looks at, for a watch; `None` for any other context."""
+    if type(context) is not _CONTEXT or _WATCH is None:
+        return None
+    return [(owner, name) for owner in (vars(context), namespace_of(_CONTEXT)) for name in _HOOKS]
+
+
 def _watch(kind: type[ssl.SSLContext]) -> _rust.Watch | None:
     """Over what a class of contexts does with sockets; `None` where it is not the interpreter's own class."""
-    names = ("wrap_socket", "wrap_bio", "sslsocket_class")
     genuine = kind.__dict__.get("sslsocket_class") is ssl.SSLSocket and kind.wrap_socket.__module__ == "ssl"
-    return _rust.Watch([(kind.__dict__, name) for name in names]) if genuine and missing is None else None
+    return (
+        _rust.Watch([(namespace_of(kind), name) for name in _HOOKS]) if genuine and missing is None else None
+    )
 
 
+# What of a context decides how it works on sockets.
+_HOOKS = ("wrap_socket", "wrap_bio", "sslsocket_class")
 # Both as they were when this was imported.
 _CONTEXT = ssl.SSLContext
 _WATCH = _watch(_CONTEXT)

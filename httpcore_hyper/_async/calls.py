@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from .. import _rust
 from .._flavour import Flavour
-from .response_stream import AsyncResponseStream
 
 if TYPE_CHECKING:
     import httpcore
-
-    from .connection_pool import AsyncEnginePool
 
     _Pool = httpcore.AsyncConnectionPool
 else:
@@ -48,7 +45,7 @@ class AsyncCalls(_Pool):
         response = await self._short_way(method, url, headers, content, extensions)
         if response is None:
             return await super().request(method, url, headers=headers, content=content, extensions=extensions)
-        stream = cast(AsyncResponseStream, response.stream)
+        stream: Any = response.stream  # an `AsyncResponseStream`
         try:
             if not (stream._ended and self._flavour.responses.fill(response, stream._first or b"")):
                 await response.aread()
@@ -86,16 +83,14 @@ class AsyncCalls(_Pool):
         self, method: Any, url: Any, headers: Any, content: Any, extensions: Any
     ) -> httpcore.Response | None:
         """The response to a call that needs no help of httpcore's; else `None`, and nothing has been done."""
-        pool = cast("AsyncEnginePool", self)
+        pool: Any = self  # an `AsyncEnginePool`
         if extensions is None:
             extensions = {}
         if (
             type(extensions) is not dict
             or "target" in extensions
-            or not pool._handles_itself()
-            or pool.delegated is not None
-            or pool._is_traced(extensions)
-            or pool._flavour.calls_patched() is not None
+            or extensions.get("trace") is not None
+            or not pool._is_untouched()
         ):
             return None
         exchange = pool._engine().plain_exchange(
@@ -116,4 +111,5 @@ class AsyncCalls(_Pool):
         except BaseException:
             exchange.close()
             raise
-        return pool._response(exchange, *head)
+        response: httpcore.Response = pool._response(exchange, *head)
+        return response

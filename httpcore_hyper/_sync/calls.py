@@ -10,16 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from .. import _rust
 from .._flavour import Flavour
-from .response_stream import ResponseStream
 
 if TYPE_CHECKING:
     import httpcore
-
-    from .connection_pool import EnginePool
 
     _Pool = httpcore.ConnectionPool
 else:
@@ -49,7 +46,7 @@ class Calls(_Pool):
         response = self._short_way(method, url, headers, content, extensions)
         if response is None:
             return super().request(method, url, headers=headers, content=content, extensions=extensions)
-        stream = cast(ResponseStream, response.stream)
+        stream: Any = response.stream  # an `ResponseStream`
         try:
             if not (stream._ended and self._flavour.responses.fill(response, stream._first or b"")):
                 response.read()
@@ -87,16 +84,14 @@ class Calls(_Pool):
         self, method: Any, url: Any, headers: Any, content: Any, extensions: Any
     ) -> httpcore.Response | None:
         """The response to a call that needs no help of httpcore's; else `None`, and nothing has been done."""
-        pool = cast("EnginePool", self)
+        pool: Any = self  # an `EnginePool`
         if extensions is None:
             extensions = {}
         if (
             type(extensions) is not dict
             or "target" in extensions
-            or not pool._handles_itself()
-            or pool.delegated is not None
-            or pool._is_traced(extensions)
-            or pool._flavour.calls_patched() is not None
+            or extensions.get("trace") is not None
+            or not pool._is_untouched()
         ):
             return None
         exchange = pool._engine().plain_exchange(
@@ -117,4 +112,5 @@ class Calls(_Pool):
         except BaseException:
             exchange.close()
             raise
-        return pool._response(exchange, *head)
+        response: httpcore.Response = pool._response(exchange, *head)
+        return response

@@ -8,7 +8,7 @@ parts of a request to the engine. Sockets, queues and limits are the engine's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
@@ -17,6 +17,7 @@ from .._flavour import Flavour, whole_body
 from .._native import missing
 from .._proxy import Settings, settings_of, ssl_context_of
 from .._ssl import Policy, Sessions, acts_on_sockets, checked
+from .._surroundings import watch_over
 from .calls import Calls
 from .connection import HTTPConnection, RequestView
 from .response_stream import ResponseStream
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 
     from .flavoured import Classes
 
-__all__ = ["EnginePool"]
+__all__ = ["SCHEMES", "EnginePool"]
 
 logger = logging.getLogger("httpcore_hyper")
 
 # What the engine serves. `ws` and `wss` are HTTP until the server switches.
-_SCHEMES = frozenset({b"http", b"https", b"ws", b"wss"})
+SCHEMES = frozenset({b"http", b"https", b"ws", b"wss"})
 
 # The engine's own limit; more attempts than any process lives to make.
 _MAX_RETRIES = 2**32 - 1
@@ -57,6 +58,8 @@ class EnginePool(Calls):
     """The TLS of the engine; made with it."""
     _proxy_settings: Settings | None = None
     """The proxy of the engine; made with it."""
+    _watch: _rust.Watch | None = None
+    """Made when nothing stood between the callers and the engine; see `_is_untouched`."""
     _uses_lists: bool = False
     """httpcore's own code has served something here: `_connections` and `_requests` are its lists."""
 
@@ -106,9 +109,31 @@ class EnginePool(Calls):
     def _is_proxied(self) -> bool:
         return self._proxy is not None or "_proxy_url" in self.__dict__
 
-    def _serves(self, scheme: bytes) -> bool:
-        """Whether the engine serves a request, and not httpcore's own code."""
-        return scheme in _SCHEMES and self.delegated is None
+    def _is_untouched(self) -> bool:
+        """Whether nobody stands between the callers and the engine, and no logger listens.
+
+        Then the ways between them may be left out.
+        """
+        watch = self._watch
+        return (watch is not None and watch.is_unchanged(self)) or self._looks_untouched()
+
+    def _looks_untouched(self) -> bool:
+        self._watch = None
+        if not self._is_found_untouched():
+            return False
+        watch = watch_over(self, ("create_connection", "handle_request"))
+        # Found twice, so that nothing has changed before the watch began.
+        if watch is not None and self._is_found_untouched():
+            self._watch = watch
+        return True
+
+    def _is_found_untouched(self) -> bool:
+        return (
+            self.delegated is None
+            and self._handles_itself()
+            and not self._is_logged()
+            and self._flavour.calls_patched() is None
+        )
 
     def _handles_itself(self) -> bool:
         """Whether a request comes to the `handle_request` below, not to a subclass's or a mock's."""
@@ -117,13 +142,12 @@ class EnginePool(Calls):
             and "handle_request" not in self.__dict__
         )
 
-    def _is_traced(self, extensions: Mapping[str, Any]) -> bool:
-        """Whether somebody listens to a request's events."""
+    def _is_logged(self) -> bool:
+        """Whether a logger listens to the events of requests."""
         return (
             self._flavour.http11_logger.isEnabledFor(logging.DEBUG)
             or (self._http2 and self._flavour.http2_logger.isEnabledFor(logging.DEBUG))
             or self._flavour.connection_logger.isEnabledFor(logging.DEBUG)
-            or extensions.get("trace") is not None
             or (
                 self._is_proxied
                 and (
@@ -135,12 +159,12 @@ class EnginePool(Calls):
 
     def handle_request(self, request: httpcore.Request) -> httpcore.Response:
         """Sends a request and returns its response, whose body has yet to be read and closed."""
-        scheme = request.url.scheme
-        if not self._serves(scheme):
+        untouched = self._is_untouched()
+        if request.url.scheme not in SCHEMES or not (untouched or self.delegated is None):
             # Of a scheme that nobody serves httpcore says so itself.
             return super().handle_request(request)
 
-        traced = self._is_traced(request.extensions)
+        traced = request.extensions.get("trace") is not None or (not untouched and self._is_logged())
         # The listeners are told of the body apart from the head, so it is handed over apart as well.
         body = None if traced else whole_body(request.stream)
         if body is None and not isinstance(request.stream, Iterable):

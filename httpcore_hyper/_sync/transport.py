@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _rust
 from .._flavour import Flavour, Replacement, public_module, whole_body
 from .._ssl import Policy, checked
-from .connection_pool import EnginePool
+from .connection_pool import SCHEMES, EnginePool
 from .flavoured import build
 from .response_stream import ResponseStream
 
@@ -125,11 +125,11 @@ class EngineTransport(_Base):
         return (
             self._parts.look_up("handle_request") is self._parts.handle
             and isinstance(pool, EnginePool)
-            and pool._handles_itself()
             and "target" not in extensions
+            and extensions.get("trace") is None
             and request.method.isascii()
-            and not pool._is_traced(extensions)
-            and pool._serves(request.url.raw_scheme)
+            and request.url.raw_scheme in SCHEMES
+            and pool._is_untouched()
         )
 
 
