@@ -85,9 +85,9 @@ def careless_context() -> ssl.SSLContext:
     return context
 
 
-def client_context() -> ssl.SSLContext:
+def client_context(kind: type[ssl.SSLContext] = ssl.SSLContext) -> ssl.SSLContext:
     """A context that trusts those certificates and no others."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = kind(ssl.PROTOCOL_TLS_CLIENT)
     _authority().configure_trust(context)
     return context
 
