@@ -27,14 +27,10 @@ def watch(loop: AbstractEventLoop, port: Port) -> None:
 
 
 def is_cancelled() -> bool:
-    """Whether the caller is in a cancelled scope of anyio, on asyncio.
+    """Whether the caller is in a cancelled scope of anyio, on asyncio. Asked where there may be scopes.
 
     Such a caller gets its cancellation at its next await, and must not have sent anything by then.
-    Without anyio there are no scopes: asyncio delivers a cancellation before the caller runs on.
     """
-    # The first scope imports the module that they live in. anyio itself is there wherever httpcore is, and
-    # answers slowly, or not at all while another thread is still importing it.
-    if "anyio._backends._asyncio" not in sys.modules:
-        return False
+    # Without it as well while another thread is still importing anyio.
     deadline = getattr(sys.modules.get("anyio"), "current_effective_deadline", None)
     return deadline is not None and deadline() == -math.inf

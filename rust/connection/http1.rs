@@ -30,6 +30,8 @@ use crate::error::{Error, Kind, Result};
 /// How much hyper reads at once, and buffers of a body before it writes. Beyond it a bulk download
 /// gains nothing, and every connection may hold as much.
 const MAX_BUFFER: usize = 256 * 1024;
+/// Room for hyper's own head: a request line with a nonce, and one header.
+const USUAL_SYNTHETIC_SIZE: usize = 96;
 
 /// An HTTP/1.1 connection.
 ///
@@ -139,7 +141,8 @@ impl<S: NetworkStream> Http1<S> {
             MethodKind::Connect => (Method::CONNECT, format!("{nonce:016x}:1")),
             MethodKind::Other => (Method::POST, format!("/{nonce:016x}")),
         };
-        let mut lines = format!("{method} {target} HTTP/1.1\r\n");
+        let mut lines = String::with_capacity(USUAL_SYNTHETIC_SIZE);
+        lines.extend([method.as_str(), " ", &target, " HTTP/1.1\r\n"]);
         let mut request = Request::new(body);
         let headers = request.headers_mut();
         match framing {

@@ -13,6 +13,8 @@ use crate::error::{Error, Kind, Result};
 
 /// httpcore's limit, which is h11's for an event that is not complete yet.
 pub(super) const MAX_HEAD_SIZE: usize = 100 * 1024;
+/// Room for the head of all but the oddest responses, so that it need not grow line by line.
+const USUAL_HEAD_SIZE: usize = 1024;
 /// hyper needs a bound. Five times its own default; responses beyond it have no honest use.
 pub(super) const MAX_HEADERS: usize = 512;
 /// Room on the stack for the headers of all but the oddest responses.
@@ -127,6 +129,9 @@ impl Recorder {
 
     /// Returns the bytes that are no longer the head's.
     fn feed_head<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
+        if self.state == State::Recording && self.head.is_empty() {
+            self.head.reserve(bytes.len().min(USUAL_HEAD_SIZE));
+        }
         while self.state == State::Recording && !bytes.is_empty() {
             let newline = bytes.iter().position(|byte| *byte == b'\n');
             let (line, rest) = bytes.split_at(newline.map_or(bytes.len(), |at| at + 1));

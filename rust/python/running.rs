@@ -85,7 +85,15 @@ impl<'py> Current<'py> {
     /// Whether the caller has been cancelled already: what it waits for must then not be started.
     pub(super) fn is_cancelled(&self, py: Python<'py>) -> PyResult<bool> {
         let module = match self.library {
-            Library::Asyncio(_) => asyncio_waiting(py)?,
+            // The scopes of anyio on asyncio live in a module that the first of them imports. anyio itself is there
+            // wherever httpcore is, and answers slowly. Without scopes asyncio delivers a cancellation before the
+            // caller runs on.
+            Library::Asyncio(_) => {
+                if !modules(py)?.contains(intern!(py, "anyio._backends._asyncio"))? {
+                    return Ok(false);
+                }
+                asyncio_waiting(py)?
+            }
             Library::Trio(_) => trio_waiting(py)?,
         };
         module.call_out0(intern!(py, "is_cancelled"))?.is_truthy()
@@ -137,14 +145,19 @@ fn library(py: Python<'_>) -> PyResult<Library<'_>> {
     Ok(Library::Asyncio(running))
 }
 
-/// trio names itself to sniffio while one of its tasks runs. Without sniffio there is no trio.
-fn is_trio(py: Python<'_>) -> PyResult<bool> {
+/// `sys.modules`.
+fn modules(py: Python<'_>) -> PyResult<&Bound<'_, PyDict>> {
     static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
     let modules = MODULES.get_or_try_init(py, || -> PyResult<Py<PyDict>> {
         let modules = import(py, intern!(py, "sys"))?.getattr("modules")?;
         Ok(modules.cast_into::<PyDict>()?.unbind())
     })?;
-    let Some(sniffio) = modules.bind(py).get_item(intern!(py, "sniffio"))? else {
+    Ok(modules.bind(py))
+}
+
+/// trio names itself to sniffio while one of its tasks runs. Without sniffio there is no trio.
+fn is_trio(py: Python<'_>) -> PyResult<bool> {
+    let Some(sniffio) = modules(py)?.get_item(intern!(py, "sniffio"))? else {
         return Ok(false);
     };
     // Empty while another thread is still importing it: then trio cannot run here.
