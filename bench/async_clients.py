@@ -105,11 +105,17 @@ class BareSockets(Client):
     """The bytes of a request and of its answer, and next to nothing else. A connection for each in flight."""
 
     async def __aenter__(self) -> Client:
-        self.loop = asyncio.get_running_loop()
-        self.idle: list[BareSocket] = []
+        self.open()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.idle: list[BareSocket] = []
+
+    def close(self) -> None:
         for one in self.idle:
             one.close()
 
@@ -239,6 +245,24 @@ class HttpxNullTransport(Httpx):
                 return httpx.Response(200, headers=SMALL_HEADERS, content=CANNED)
 
         return Null()
+
+
+class HttpxBareSockets(Httpx):
+    """The most that a transport can reach that sends a request and waits for its answer."""
+
+    def transport(self) -> Any:
+        httpx, sockets = import_module("httpx"), BareSockets("socket")
+        sockets.open()
+
+        class Bare(httpx.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+            async def handle_async_request(self, request: Any) -> Any:
+                await sockets.get("" if sockets.idle else str(request.url))
+                return httpx.Response(200, headers=SMALL_HEADERS, content=CANNED)
+
+            async def aclose(self) -> None:
+                sockets.close()
+
+        return Bare()
 
 
 def pyreqwest_client() -> Any:

@@ -96,8 +96,15 @@ class BareSockets(Client):
     """The bytes of a request and of its answer, and next to nothing else. A connection for each thread."""
 
     def __enter__(self) -> Client:
-        self.local = threading.local()
+        self.open()
         return self
+
+    def open(self) -> None:
+        self.local = threading.local()
+
+    def is_open(self) -> bool:
+        """Whether this thread has its connection."""
+        return hasattr(self.local, "line")
 
     def get(self, url: str, close: bool = False) -> int:
         try:
@@ -197,6 +204,21 @@ class HttpxNullTransport(Httpx):
                 return httpx.Response(200, headers=SMALL_HEADERS, content=CANNED)
 
         return Null()
+
+
+class HttpxBareSockets(Httpx):
+    """The most that a transport can reach that sends a request and waits for its answer."""
+
+    def transport(self) -> Any:
+        httpx, sockets = import_module("httpx"), BareSockets("socket")
+        sockets.open()
+
+        class Bare(httpx.BaseTransport):  # type: ignore[misc, name-defined]
+            def handle_request(self, request: Any) -> Any:
+                sockets.get("" if sockets.is_open() else str(request.url))
+                return httpx.Response(200, headers=SMALL_HEADERS, content=CANNED)
+
+        return Bare()
 
 
 def pyreqwest_client() -> Any:

@@ -68,6 +68,11 @@ VARIANTS = (
     Variant("httpx + pyreqwest", "httpx", "HttpxPyreqwest", "pyreqwest", (*ASYNCIO, "sync")),
     Variant("httpx + null pool", "httpx", "HttpxNullPool", "httpx", ANYWHERE, ceiling=True),
     Variant("httpx + null transport", "httpx", "HttpxNullTransport", "httpx", ANYWHERE, ceiling=True),
+    Variant(
+        *("httpx + bare sockets", "httpx", "HttpxBareSockets", "httpx", (*ASYNCIO, "sync")),
+        ceiling=True,
+        bare=True,
+    ),
 )
 
 BY_NAME = {variant.name: variant for variant in VARIANTS}

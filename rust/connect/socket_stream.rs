@@ -324,6 +324,10 @@ impl AsyncWrite for SocketStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // A head without a body, nearly always: `send` has less to do than `sendmsg`.
+        if let [slice] = slices {
+            return self.poll_write(cx, slice);
+        }
         self.get_mut().poll_write_with(cx, |socket| {
             socket.send_vectored_with_flags(slices, NO_SIGNAL)
         })
