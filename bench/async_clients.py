@@ -248,16 +248,23 @@ class HttpxNullTransport(Httpx):
 
 
 class HttpxBareSockets(Httpx):
-    """The most that a transport can reach that sends a request and waits for its answer."""
+    """The most that a transport can reach that sends a request, waits, and gives a body that is read from it.
+
+    Every transport's body is: one that comes as `content` has been read before the caller says how.
+    """
 
     def transport(self) -> Any:
         httpx, sockets = import_module("httpx"), BareSockets("socket")
         sockets.open()
 
+        class Body(httpx.AsyncByteStream):  # type: ignore[misc, name-defined]
+            async def __aiter__(self) -> AsyncIterator[bytes]:
+                yield CANNED
+
         class Bare(httpx.AsyncBaseTransport):  # type: ignore[misc, name-defined]
             async def handle_async_request(self, request: Any) -> Any:
                 await sockets.get("" if sockets.idle else str(request.url))
-                return httpx.Response(200, headers=SMALL_HEADERS, content=CANNED)
+                return httpx.Response(200, headers=SMALL_HEADERS, stream=Body())
 
             async def aclose(self) -> None:
                 sockets.close()

@@ -124,7 +124,8 @@ def named(row: Row) -> list[Variant]:
             names |= {claim.peer, claim.own}
         elif isinstance(claim, Cost) and row.name in (claim.row, claim.base):
             names.add("")
-    return [each for each in row.variants() if names and (each.ours or each.name in names)]
+    # Bare sockets tell what could be reached at all.
+    return [each for each in row.variants() if names and (each.ours or each.bare or each.name in names)]
 
 
 def check_names() -> None:
@@ -150,6 +151,15 @@ def acceptance(gathered: list[list[Result]]) -> list[Verdict]:
         elif isinstance(claim, Cost) and claim.row in rows and claim.base in rows:
             verdicts.append(judge_cost(claim, rows[claim.row], rows[claim.base]))
     return verdicts
+
+
+def bound(peer: Result, results: list[Result]) -> str:
+    """How many times the rate of a peer bare sockets reach, in words; nothing where there are none."""
+    for result in results:
+        rate, other = result.median("rate"), peer.median("rate")
+        if result.variant.bare and rate and other:
+            return f"; {result.variant.name}, which are no client, {rate / other:.2f}x"
+    return ""
 
 
 def number(value: float | None, digits: int = 0) -> str:
@@ -200,7 +210,7 @@ def judge(claim: Claim, results: list[Result]) -> Verdict:
         figure += f"; growth {number(grown / MIB, 1)} MiB" if grown is not None else "; growth unknown"
         holds = holds and grown is not None and grown < claim.growth
     if not holds:
-        return verdict(figure, FAILS)
+        return verdict(figure + bound(peer, results), FAILS)
     return verdict(figure, REACHED if claim.moonshot and reaches(rate, cpu, claim.moonshot) else HOLDS)
 
 

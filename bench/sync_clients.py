@@ -207,16 +207,23 @@ class HttpxNullTransport(Httpx):
 
 
 class HttpxBareSockets(Httpx):
-    """The most that a transport can reach that sends a request and waits for its answer."""
+    """The most that a transport can reach that sends a request, waits, and gives a body that is read from it.
+
+    Every transport's body is: one that comes as `content` has been read before the caller says how.
+    """
 
     def transport(self) -> Any:
         httpx, sockets = import_module("httpx"), BareSockets("socket")
         sockets.open()
 
+        class Body(httpx.SyncByteStream):  # type: ignore[misc, name-defined]
+            def __iter__(self) -> Iterator[bytes]:
+                yield CANNED
+
         class Bare(httpx.BaseTransport):  # type: ignore[misc, name-defined]
             def handle_request(self, request: Any) -> Any:
                 sockets.get("" if sockets.is_open() else str(request.url))
-                return httpx.Response(200, headers=SMALL_HEADERS, content=CANNED)
+                return httpx.Response(200, headers=SMALL_HEADERS, stream=Body())
 
         return Bare()
 

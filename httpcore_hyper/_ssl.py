@@ -14,13 +14,13 @@ import logging
 import os
 import ssl
 import tempfile
-from collections.abc import Mapping
 from threading import Lock
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from . import _rust
-from ._flavour import Flavour, namespace_of
+from ._flavour import Flavour
 from ._native import missing
+from ._way import Attribute, namespace_of
 
 __all__ = ["Policy", "RustlsObject", "Session", "Sessions", "acts_on_sockets", "alerted", "checked", "named"]
 
@@ -189,7 +189,7 @@ def acts_on_sockets(context: ssl.SSLContext) -> str | None:
     return None
 
 
-def attributes_of(context: ssl.SSLContext) -> list[tuple[Mapping[Any, Any], Any]] | None:
+def attributes_of(context: ssl.SSLContext) -> list[Attribute] | None:
     """What of a genuine context `acts_on_sockets` looks at, for a watch; `None` for any other context."""
     if type(context) is not _CONTEXT or _WATCH is None:
         return None

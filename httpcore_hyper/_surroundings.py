@@ -8,12 +8,13 @@ then on only whether anything has changed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from . import _rust
 from ._proxy import ssl_context_of
 from ._ssl import attributes_of
+from ._way import Attribute
 
 __all__ = ["watch_over"]
 
@@ -27,7 +28,7 @@ def watch_over(pool: Any, methods: Iterable[str]) -> _rust.Watch | None:
     `methods` are those of the pool that nobody may have replaced.
     """
     proxied = pool._is_proxied
-    attributes: list[tuple[Mapping[Any, Any], Any]] = [(vars(pool._network_backend), "connect_tcp")]
+    attributes: list[Attribute] = [(vars(pool._network_backend), "connect_tcp")]
     if pool._proxy is not None:
         attributes.append((vars(pool._proxy), "ssl_context"))
     for context in (pool._ssl_context, ssl_context_of(pool) if proxied else None):
@@ -36,12 +37,12 @@ def watch_over(pool: Any, methods: Iterable[str]) -> _rust.Watch | None:
             if hooks is None:
                 return None
             attributes += hooks
-    for logger in pool._flavour.loggers:
+    for logger in pool._loggers():
         # What `isEnabledFor` has answered before, forgotten whenever any level changes. This is logging's own
         # affair: where it does otherwise each request asks the logger.
         answers = getattr(logger, "_cache", None)
         if type(logger) is not logging.Logger or type(answers) is not dict:
             return None
         attributes.append((answers, logging.DEBUG))
-    attributes += pool._flavour.attributes(proxied=proxied)
+    attributes += pool._classes.way.attributes(proxied=proxied)
     return _rust.Watch(attributes, pool, [*_OWN, *methods], [*methods])

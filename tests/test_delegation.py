@@ -95,6 +95,30 @@ def test_overridden_create_connection_is_obeyed(server: Server) -> None:
     assert len(made) == 1
 
 
+def test_a_patch_delegates_whoever_goes_that_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the pools of the other door, and those without a proxy not for a proxy's sake."""
+
+    def delegated() -> list[bool]:
+        pools = (
+            httpcore_hyper.ConnectionPool(),
+            httpcore_hyper.AsyncConnectionPool(),
+            httpcore_hyper.HTTPProxy("http://127.0.0.1:1"),
+            httpcore_hyper.AsyncHTTPProxy("http://127.0.0.1:1"),
+        )
+        return [pool.delegated is not None for pool in pools]
+
+    for owner, name, expected in (
+        (httpcore.SyncBackend, "connect_tcp", [True, False, True, False]),
+        (httpcore.AsyncHTTP11Connection, "handle_async_request", [False, True, False, True]),
+        (httpcore.HTTPProxy, "handle_request", [False, False, True, False]),
+        (httpcore.AsyncHTTPProxy, "create_connection", [False, False, False, True]),
+        (socket, "socket", [True, True, True, True]),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, type("Patch", (), {}))
+            assert delegated() == expected, name
+
+
 def test_patched_function_on_httpcores_way_is_obeyed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mocks, tracers and guards against request forgery patch these."""
     called: list[str] = []

@@ -122,8 +122,8 @@ def test_install_covers_the_fork(server: Server) -> None:
 def test_patch_on_one_flavour_leaves_the_other(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     from httpcore_hyper.httpcore2 import ConnectionPool  # noqa: PLC0415 - after `importorskip`
 
-    monkeypatch.setattr(httpcore2.HTTPProxy, "handle_request", lambda self, request: None, raising=False)
-    assert "HTTPProxy.handle_request has been patched" in str(ConnectionPool().delegated)
+    monkeypatch.setattr(httpcore2.HTTPConnection, "handle_request", lambda self, request: None)
+    assert "HTTPConnection.handle_request has been patched" in str(ConnectionPool().delegated)
     assert httpcore_hyper.ConnectionPool().delegated is None
 
 

@@ -101,7 +101,7 @@ class AsyncEnginePool(AsyncCalls):
             hooked = None if context is None else acts_on_sockets(context)
             if hooked is not None:
                 return f"{hooked}, which the engine would not heed"
-        patched = self._flavour.patched(proxied=proxied)
+        patched = self._classes.way.patched(proxied=proxied)
         return None if patched is None else f"{patched} has been patched"
 
     @property
@@ -131,7 +131,7 @@ class AsyncEnginePool(AsyncCalls):
             self.delegated is None
             and self._handles_itself()
             and not self._is_logged()
-            and self._flavour.calls_patched() is None
+            and self._classes.way.calls_patched() is None
         )
 
     def _handles_itself(self) -> bool:
@@ -143,18 +143,16 @@ class AsyncEnginePool(AsyncCalls):
 
     def _is_logged(self) -> bool:
         """Whether a logger listens to the events of requests."""
-        return (
-            self._flavour.http11_logger.isEnabledFor(logging.DEBUG)
-            or (self._http2 and self._flavour.http2_logger.isEnabledFor(logging.DEBUG))
-            or self._flavour.connection_logger.isEnabledFor(logging.DEBUG)
-            or (
-                self._is_proxied
-                and (
-                    self._flavour.proxy_logger.isEnabledFor(logging.DEBUG)
-                    or self._flavour.socks_logger.isEnabledFor(logging.DEBUG)
-                )
-            )
-        )
+        return any(logger.isEnabledFor(logging.DEBUG) for logger in self._loggers())
+
+    def _loggers(self) -> list[logging.Logger]:
+        """Those that may hear of a request."""
+        flavour = self._flavour
+        return [
+            *(flavour.http11_logger, flavour.connection_logger),
+            *((flavour.http2_logger,) if self._http2 else ()),
+            *((flavour.proxy_logger, flavour.socks_logger) if self._is_proxied else ()),
+        ]
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """Sends a request and returns its response, whose body has yet to be read and closed."""

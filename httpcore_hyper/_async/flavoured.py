@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from .._flavour import Flavour, Replacement
+from .._way import Way
 from .connection import (
     AsyncForwardHTTPConnection,
     AsyncHTTPConnection,
@@ -26,6 +27,8 @@ class AsyncClasses:
     connections: dict[str, type[AsyncHTTPConnection]]
     """The views of connections, by their kind."""
     network_stream: type[AsyncNetworkStream]
+    way: Way
+    """Httpcore's own from the pools to a socket."""
     create_connection: dict[type, Any]
     """The flavour's own method of each of its pools, to tell an overridden one."""
     pools: dict[str, Any]
@@ -54,6 +57,7 @@ def _build(flavour: Flavour) -> AsyncClasses:
             "socks": _join(AsyncSocks5Connection, module.AsyncConnectionInterface),
         },
         network_stream=_join(AsyncNetworkStream, module.AsyncNetworkStream, _flavour=flavour),
+        way=flavour.ways["AsyncConnectionPool"],
         create_connection={
             originals[name]: originals[name].__dict__["create_connection"]
             for name in ("AsyncConnectionPool", *proxies)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from .._flavour import Flavour, Replacement
+from .._way import Way
 from .connection import (
     ForwardHTTPConnection,
     HTTPConnection,
@@ -27,6 +28,8 @@ class Classes:
     connections: dict[str, type[HTTPConnection]]
     """The views of connections, by their kind."""
     network_stream: type[NetworkStream]
+    way: Way
+    """Httpcore's own from the pools to a socket."""
     create_connection: dict[type, Any]
     """The flavour's own method of each of its pools, to tell an overridden one."""
     pools: dict[str, Any]
@@ -55,6 +58,7 @@ def _build(flavour: Flavour) -> Classes:
             "socks": _join(Socks5Connection, module.ConnectionInterface),
         },
         network_stream=_join(NetworkStream, module.NetworkStream, _flavour=flavour),
+        way=flavour.ways["ConnectionPool"],
         create_connection={
             originals[name]: originals[name].__dict__["create_connection"]
             for name in ("ConnectionPool", *proxies)

@@ -84,19 +84,12 @@ pub(super) fn leave_behind(py: Python<'_>) -> PyResult<()> {
 impl<'py> Current<'py> {
     /// Whether the caller has been cancelled already: what it waits for must then not be started.
     pub(super) fn is_cancelled(&self, py: Python<'py>) -> PyResult<bool> {
-        let module = match self.library {
-            // The scopes of anyio on asyncio live in a module that the first of them imports. anyio itself is there
-            // wherever httpcore is, and answers slowly. Without scopes asyncio delivers a cancellation before the
-            // caller runs on.
-            Library::Asyncio(_) => {
-                if !modules(py)?.contains(intern!(py, "anyio._backends._asyncio"))? {
-                    return Ok(false);
-                }
-                asyncio_waiting(py)?
-            }
-            Library::Trio(_) => trio_waiting(py)?,
-        };
-        module.call_out0(intern!(py, "is_cancelled"))?.is_truthy()
+        match self.library {
+            Library::Asyncio(_) => is_in_cancelled_scope(py),
+            Library::Trio(_) => trio_waiting(py)?
+                .call_out0(intern!(py, "is_cancelled"))?
+                .is_truthy(),
+        }
     }
 
     /// Registers a waiter: what the caller awaits, and the key of its announcement.
@@ -143,6 +136,27 @@ fn library(py: Python<'_>) -> PyResult<Library<'_>> {
         ));
     }
     Ok(Library::Asyncio(running))
+}
+
+/// Whether the caller is in a cancelled scope of anyio, on asyncio. Without scopes asyncio delivers a cancellation before
+/// the caller runs on.
+fn is_in_cancelled_scope(py: Python<'_>) -> PyResult<bool> {
+    // The first scope imports the module that they live in. anyio itself is there wherever httpcore is.
+    let scopes = modules(py)?.get_item(intern!(py, "anyio._backends._asyncio"))?;
+    let Some(scopes) = scopes else {
+        return Ok(false);
+    };
+    // Half of what the question takes by the public way is to find this class.
+    let question = intern!(py, "current_effective_deadline");
+    if let Some(backend) = scopes.getattr_opt(intern!(py, "backend_class"))?
+        && backend.hasattr(question)?
+    {
+        let deadline: f64 = backend.call_out0(question)?.extract()?;
+        return Ok(deadline == f64::NEG_INFINITY);
+    }
+    asyncio_waiting(py)?
+        .call_out0(intern!(py, "is_cancelled"))?
+        .is_truthy()
 }
 
 /// `sys.modules`.
