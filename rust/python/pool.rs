@@ -415,9 +415,9 @@ macro_rules! pool_methods {
                 timeout: Option<&Bound<'_, PyAny>>,
                 server_name: Option<&Bound<'_, PyAny>>,
             ) -> PyResult<Option<$exchange>> {
-                let running = self.settings.running($open)?;
                 let extensions = Extensions { timeout, server_name };
                 plain::send(method, url, headers, content, |outgoing| {
+                    let running = self.settings.running($open)?;
                     let handle = (self.settings).start(py, &running, outgoing, &extensions, false)?;
                     Ok(($handle)(handle, &running))
                 })
