@@ -22,15 +22,7 @@ import httpcore
 from ._response import Responses
 from ._way import Way
 
-__all__ = [
-    "HTTPCORE",
-    "POOLS",
-    "Flavour",
-    "Replacement",
-    "delays",
-    "public_module",
-    "whole_body",
-]
+__all__ = ["HTTPCORE", "POOLS", "Flavour", "Replacement", "delays", "public_module", "whole_body"]
 
 # The classes that have a counterpart here, under httpcore's names.
 POOLS = (
@@ -102,7 +94,7 @@ class Flavour:
         self.http2_logger = logging.getLogger(f"{package}.http2")
         """The same over HTTP/2."""
         self.ways = {name: Way(module, originals, name) for name in ("ConnectionPool", "AsyncConnectionPool")}
-        """Httpcore's own way from a pool to a socket, by the pool that it begins with: one for each door."""
+        """From a pool to a socket by the flavour's own code, by the name of the pool: one for each door."""
         self.responses = Responses(module.Response)
         self.tells_socks_timeouts = _tells_socks_timeouts(package)
         """Whether its listeners are told of the timeouts of a SOCKS conversation."""

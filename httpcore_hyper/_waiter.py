@@ -27,7 +27,7 @@ def watch(loop: AbstractEventLoop, port: Port) -> None:
 
 
 def is_cancelled() -> bool:
-    """Whether the caller is in a cancelled scope of anyio, on asyncio. Asked where anyio has changed inside.
+    """Whether the caller is in a cancelled scope of anyio, on asyncio: the public, slower way to know.
 
     Such a caller gets its cancellation at its next await, and must not have sent anything by then.
     """

@@ -324,6 +324,12 @@ def test_a_delegated_pool_sends_by_httpcore(server: Server, short: list[bool]) -
     assert short == [False]
 
 
+@pytest.mark.parametrize("flavour", ["httpcore", "httpcore2"])
+def test_responses_of_both_flavours_are_known(flavour: str) -> None:
+    """Of an unknown one they would be right as well, and slow."""
+    assert Responses(pytest.importorskip(flavour).Response)._is_known
+
+
 def test_responses_of_an_unknown_class_are_made_by_it() -> None:
     """A later httpcore may give its responses more than is known here."""
 
@@ -353,12 +359,17 @@ def test_a_patched_constructor_of_responses_is_run(server: Server, monkeypatch: 
 
 
 @pytest.mark.parametrize("door", ["asyncio", "uvloop"])
-def test_a_scope_of_anyios_that_is_cancelled_before_the_request(door: str, server: Server) -> None:
-    """Nothing is sent, also if it is the first thing that anyio is used for."""
+@pytest.mark.parametrize("inside", ["known", "changed"])
+def test_a_scope_of_anyios_that_is_cancelled_before_the_request(
+    door: str, inside: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent. Also by a later anyio that is another inside, which is asked the public way."""
 
     async def scenario(door: Door) -> None:
         pool = door.pool()
         with anyio.CancelScope() as scope:
+            if inside == "changed":
+                monkeypatch.delattr("anyio._backends._asyncio.backend_class")
             scope.cancel()
             await pool.raw.request("GET", server.url())
         assert scope.cancelled_caught

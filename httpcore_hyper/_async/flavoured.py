@@ -28,7 +28,7 @@ class AsyncClasses:
     """The views of connections, by their kind."""
     network_stream: type[AsyncNetworkStream]
     way: Way
-    """Httpcore's own from the pools to a socket."""
+    """From these pools to a socket by the flavour's own code."""
     create_connection: dict[type, Any]
     """The flavour's own method of each of its pools, to tell an overridden one."""
     pools: dict[str, Any]
