@@ -26,7 +26,7 @@ class Responses:
     def __init__(self, kind: type[httpcore.Response]) -> None:
         self._kind = kind
         self._init = kind.__init__
-        self._reads = kind.read, kind.aread
+        self._read, self._aread = kind.read, kind.aread
         given: dict[str, Any] = {"status": 200, "headers": [], "stream": _Probe(), "extensions": {}}
         probe = kind(200, headers=[], content=given["stream"], extensions=given["extensions"])
         made = vars(probe) == {**given, "_stream_consumed": False}
@@ -48,10 +48,11 @@ class Responses:
         response._stream_consumed = False
         return response
 
-    def fill(self, response: httpcore.Response, content: bytes) -> bool:
-        """Makes the response one whose body has been read, if it is known how."""
-        if not self._is_known or (self._kind.read, self._kind.aread) != self._reads:
+    def fill(self, response: Any) -> bool:
+        """Reads the body of a response, all of which its stream has; tells whether it is known how."""
+        kind = self._kind
+        if not self._is_known or kind.read is not self._read or kind.aread is not self._aread:
             return False
-        response._content = content
+        response._content = response.stream._first or b""
         response._stream_consumed = True
         return True

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _rust
 from .._flavour import Flavour
+from .response_stream import AsyncResponseStream
 
 if TYPE_CHECKING:
     import httpcore
+
+    from .flavoured import AsyncClasses
 
     _Pool = httpcore.AsyncConnectionPool
 else:
@@ -28,6 +31,7 @@ class AsyncCalls(_Pool):
     """The part of an engine's pool that takes calls."""
 
     _flavour: Flavour
+    _classes: AsyncClasses
 
     async def request(
         self,
@@ -42,16 +46,26 @@ class AsyncCalls(_Pool):
 
         Takes httpcore's arguments, and raises what it raises.
         """
-        response = await self._short_way(method, url, headers, content, extensions)
-        if response is None:
-            return await super().request(method, url, headers=headers, content=content, extensions=extensions)
-        stream: Any = response.stream  # an `AsyncResponseStream`
-        try:
-            if not (stream._ended and self._flavour.responses.fill(response, stream._first or b"")):
-                await response.aread()
-        finally:
-            stream._close()
-        return response
+        exchange = self._short_way(method, url, headers, content, extensions)
+        if exchange is not None:
+            try:
+                head = await exchange.head()
+            except _rust.Moved:
+                pass  # the pool has been delegated while this request was in its queue
+            except BaseException:
+                exchange.close()
+                raise
+            else:
+                response = self._respond(exchange, *head)
+                stream: Any = response.stream
+                try:
+                    # Nearly always the whole body has come with the head.
+                    if not (stream._ended and self._flavour.responses.fill(response)):
+                        await response.aread()
+                finally:
+                    stream._close()
+                return response
+        return await super().request(method, url, headers=headers, content=content, extensions=extensions)
 
     @asynccontextmanager
     async def stream(
@@ -67,22 +81,31 @@ class AsyncCalls(_Pool):
 
         Takes httpcore's arguments, and raises what it raises.
         """
-        response = await self._short_way(method, url, headers, content, extensions)
-        if response is None:
-            async with super().stream(
-                method, url, headers=headers, content=content, extensions=extensions
-            ) as response:
-                yield response
-            return
-        try:
+        exchange = self._short_way(method, url, headers, content, extensions)
+        if exchange is not None:
+            try:
+                head = await exchange.head()
+            except _rust.Moved:
+                pass  # as above
+            except BaseException:
+                exchange.close()
+                raise
+            else:
+                response = self._respond(exchange, *head)
+                try:
+                    yield response
+                finally:
+                    await response.aclose()
+                return
+        async with super().stream(
+            method, url, headers=headers, content=content, extensions=extensions
+        ) as response:
             yield response
-        finally:
-            await response.aclose()
 
-    async def _short_way(
+    def _short_way(
         self, method: Any, url: Any, headers: Any, content: Any, extensions: Any
-    ) -> httpcore.Response | None:
-        """The response to a call that needs no help of httpcore's; else `None`, and nothing has been done."""
+    ) -> _rust.AsyncExchange | None:
+        """The exchange of a call that needs no help of httpcore's; else `None`, and nothing has been done."""
         pool: Any = self  # an `AsyncEnginePool`
         if extensions is None:
             extensions = {}
@@ -93,7 +116,7 @@ class AsyncCalls(_Pool):
             or not pool._is_untouched()
         ):
             return None
-        exchange = pool._engine().plain_exchange(
+        exchange: _rust.AsyncExchange | None = pool._engine().plain_exchange(
             method,
             url,
             headers,
@@ -101,15 +124,18 @@ class AsyncCalls(_Pool):
             extensions.get("timeout"),
             extensions.get("sni_hostname") or None,
         )
-        if exchange is None:
-            return None
-        try:
-            head = await exchange.head()
-        except _rust.Moved:
-            # Another request found a reason to delegate the pool while this one was in the queue.
-            return None
-        except BaseException:
-            exchange.close()
-            raise
-        response: httpcore.Response = pool._response(exchange, *head)
-        return response
+        return exchange
+
+    def _respond(
+        self,
+        exchange: _rust.AsyncExchange,
+        status: int,
+        headers: list[tuple[bytes, bytes]],
+        extensions: dict[str, Any],
+        first: bytes | None,
+        ended: bool,
+    ) -> httpcore.Response:
+        """The response with that head; its stream is an `AsyncResponseStream`."""
+        extensions["network_stream"] = self._classes.network_stream(exchange.network_stream())
+        stream = AsyncResponseStream(exchange, first, ended, extensions)
+        return self._flavour.responses.make(status, headers, stream, extensions)

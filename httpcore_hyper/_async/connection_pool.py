@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
 from .. import _rust
-from .._flavour import Flavour, whole_body
+from .._flavour import whole_body
 from .._native import missing
 from .._proxy import Settings, settings_of, ssl_context_of
 from .._ssl import Policy, Sessions, acts_on_sockets, checked
 from .._surroundings import watch_over
 from .calls import AsyncCalls
 from .connection import AsyncHTTPConnection, AsyncRequestView
-from .response_stream import AsyncResponseStream
 from .tracing import send_traced
 
 if TYPE_CHECKING:
     import httpcore
 
-    from .flavoured import AsyncClasses
 
 __all__ = ["SCHEMES", "AsyncEnginePool"]
 
@@ -45,8 +43,6 @@ class AsyncEnginePool(AsyncCalls):
     first request comes.
     """
 
-    _flavour: Flavour
-    _classes: AsyncClasses
     _replaces: type
     """The flavour's own class of this name."""
     _native: _rust.AsyncPool | None = None
@@ -199,20 +195,7 @@ class AsyncEnginePool(AsyncCalls):
         except BaseException:
             exchange.close()
             raise
-        return self._response(exchange, *head)
-
-    def _response(
-        self,
-        exchange: _rust.AsyncExchange,
-        status: int,
-        headers: list[tuple[bytes, bytes]],
-        extensions: dict[str, Any],
-        first: bytes | None,
-        ended: bool,
-    ) -> httpcore.Response:
-        extensions["network_stream"] = self._classes.network_stream(exchange.network_stream())
-        stream = AsyncResponseStream(exchange, first, ended, extensions)
-        return self._flavour.responses.make(status, headers, stream, extensions)
+        return self._respond(exchange, *head)
 
     def _engine(self) -> _rust.AsyncPool:
         native = self._native

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _rust
 from .._flavour import Flavour
+from .response_stream import ResponseStream
 
 if TYPE_CHECKING:
     import httpcore
+
+    from .flavoured import Classes
 
     _Pool = httpcore.ConnectionPool
 else:
@@ -29,6 +32,7 @@ class Calls(_Pool):
     """The part of an engine's pool that takes calls."""
 
     _flavour: Flavour
+    _classes: Classes
 
     def request(
         self,
@@ -43,16 +47,26 @@ class Calls(_Pool):
 
         Takes httpcore's arguments, and raises what it raises.
         """
-        response = self._short_way(method, url, headers, content, extensions)
-        if response is None:
-            return super().request(method, url, headers=headers, content=content, extensions=extensions)
-        stream: Any = response.stream  # an `ResponseStream`
-        try:
-            if not (stream._ended and self._flavour.responses.fill(response, stream._first or b"")):
-                response.read()
-        finally:
-            stream._close()
-        return response
+        exchange = self._short_way(method, url, headers, content, extensions)
+        if exchange is not None:
+            try:
+                head = exchange.head()
+            except _rust.Moved:
+                pass  # the pool has been delegated while this request was in its queue
+            except BaseException:
+                exchange.close()
+                raise
+            else:
+                response = self._respond(exchange, *head)
+                stream: Any = response.stream
+                try:
+                    # Nearly always the whole body has come with the head.
+                    if not (stream._ended and self._flavour.responses.fill(response)):
+                        response.read()
+                finally:
+                    stream._close()
+                return response
+        return super().request(method, url, headers=headers, content=content, extensions=extensions)
 
     @contextmanager
     def stream(
@@ -68,22 +82,31 @@ class Calls(_Pool):
 
         Takes httpcore's arguments, and raises what it raises.
         """
-        response = self._short_way(method, url, headers, content, extensions)
-        if response is None:
-            with super().stream(
-                method, url, headers=headers, content=content, extensions=extensions
-            ) as response:
-                yield response
-            return
-        try:
+        exchange = self._short_way(method, url, headers, content, extensions)
+        if exchange is not None:
+            try:
+                head = exchange.head()
+            except _rust.Moved:
+                pass  # as above
+            except BaseException:
+                exchange.close()
+                raise
+            else:
+                response = self._respond(exchange, *head)
+                try:
+                    yield response
+                finally:
+                    response.close()
+                return
+        with super().stream(
+            method, url, headers=headers, content=content, extensions=extensions
+        ) as response:
             yield response
-        finally:
-            response.close()
 
     def _short_way(
         self, method: Any, url: Any, headers: Any, content: Any, extensions: Any
-    ) -> httpcore.Response | None:
-        """The response to a call that needs no help of httpcore's; else `None`, and nothing has been done."""
+    ) -> _rust.Exchange | None:
+        """The exchange of a call that needs no help of httpcore's; else `None`, and nothing has been done."""
         pool: Any = self  # an `EnginePool`
         if extensions is None:
             extensions = {}
@@ -94,7 +117,7 @@ class Calls(_Pool):
             or not pool._is_untouched()
         ):
             return None
-        exchange = pool._engine().plain_exchange(
+        exchange: _rust.Exchange | None = pool._engine().plain_exchange(
             method,
             url,
             headers,
@@ -102,15 +125,18 @@ class Calls(_Pool):
             extensions.get("timeout"),
             extensions.get("sni_hostname") or None,
         )
-        if exchange is None:
-            return None
-        try:
-            head = exchange.head()
-        except _rust.Moved:
-            # Another request found a reason to delegate the pool while this one was in the queue.
-            return None
-        except BaseException:
-            exchange.close()
-            raise
-        response: httpcore.Response = pool._response(exchange, *head)
-        return response
+        return exchange
+
+    def _respond(
+        self,
+        exchange: _rust.Exchange,
+        status: int,
+        headers: list[tuple[bytes, bytes]],
+        extensions: dict[str, Any],
+        first: bytes | None,
+        ended: bool,
+    ) -> httpcore.Response:
+        """The response with that head; its stream is an `ResponseStream`."""
+        extensions["network_stream"] = self._classes.network_stream(exchange.network_stream())
+        stream = ResponseStream(exchange, first, ended, extensions)
+        return self._flavour.responses.make(status, headers, stream, extensions)

@@ -13,20 +13,18 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
 from .. import _rust
-from .._flavour import Flavour, whole_body
+from .._flavour import whole_body
 from .._native import missing
 from .._proxy import Settings, settings_of, ssl_context_of
 from .._ssl import Policy, Sessions, acts_on_sockets, checked
 from .._surroundings import watch_over
 from .calls import Calls
 from .connection import HTTPConnection, RequestView
-from .response_stream import ResponseStream
 from .tracing import send_traced
 
 if TYPE_CHECKING:
     import httpcore
 
-    from .flavoured import Classes
 
 __all__ = ["SCHEMES", "EnginePool"]
 
@@ -46,8 +44,6 @@ class EnginePool(Calls):
     first request comes.
     """
 
-    _flavour: Flavour
-    _classes: Classes
     _replaces: type
     """The flavour's own class of this name."""
     _native: _rust.Pool | None = None
@@ -200,20 +196,7 @@ class EnginePool(Calls):
         except BaseException:
             exchange.close()
             raise
-        return self._response(exchange, *head)
-
-    def _response(
-        self,
-        exchange: _rust.Exchange,
-        status: int,
-        headers: list[tuple[bytes, bytes]],
-        extensions: dict[str, Any],
-        first: bytes | None,
-        ended: bool,
-    ) -> httpcore.Response:
-        extensions["network_stream"] = self._classes.network_stream(exchange.network_stream())
-        stream = ResponseStream(exchange, first, ended, extensions)
-        return self._flavour.responses.make(status, headers, stream, extensions)
+        return self._respond(exchange, *head)
 
     def _engine(self) -> _rust.Pool:
         native = self._native
