@@ -21,6 +21,14 @@ pub struct Origin {
     pub port: u32,
 }
 
+/// The port of a URL that has none.
+pub fn default_port(scheme: &[u8]) -> u16 {
+    match scheme {
+        b"https" | b"wss" => 443,
+        _ => 80,
+    }
+}
+
 impl Origin {
     /// Whether its connections speak TLS.
     pub fn is_secure(&self) -> bool {

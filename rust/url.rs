@@ -4,6 +4,8 @@
 //! capitals, control characters, fragments, parameters. None of these rules is repeated here. A URL that would need
 //! one is not read at all, and whoever asks lets httpcore read it.
 
+use crate::origin::default_port;
+
 /// What httpcore's `URL` would hold.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Url<'a> {
@@ -47,10 +49,7 @@ impl<'a> Url<'a> {
 
     /// What the `Host` header says: the port only if it is not the scheme's own.
     pub fn host_header(&self) -> Vec<u8> {
-        let own = match self.scheme {
-            b"https" | b"wss" => 443,
-            _ => 80,
-        };
+        let own = default_port(self.scheme);
         let mut value = self.host.to_vec();
         if let Some(port) = self.port.filter(|port| *port != own) {
             value.push(b':');

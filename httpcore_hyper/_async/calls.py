@@ -2,7 +2,8 @@
 
 httpcore checks each value of a call, splits the URL and makes a `Request`, and we would take that apart
 again: a third of the time that a small request takes. Here is the short way, for plain values that nobody
-looks at on their way. What only httpcore can do, and be it to raise its own error, httpcore does.
+looks at on their way. What only httpcore can do, and be it to raise its own error, httpcore does. Both calls
+wait for the head themselves: a coroutine for the two would cost some hundredths of a small request.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ use crate::cell::Part;
 use crate::connect::{Credentials, HttpProxy, Protocol, Proxy, SocketOption, SocketOptionValue};
 use crate::connection::{HeaderList, ResponseHead};
 use crate::heap;
-use crate::origin::Origin;
+use crate::origin::{Origin, default_port};
 use crate::timeouts::Timeouts;
 
 /// Below this a copy is cheaper than keeping the Python object alive and giving its reference back.
@@ -56,10 +56,7 @@ pub(super) fn bytes(value: &Bound<'_, PyAny>) -> PyResult<Bytes> {
 /// As in httpcore, a port of `None` or 0 means the scheme's own.
 pub(super) fn origin(scheme: &[u8], host: &[u8], port: Option<i64>) -> PyResult<Origin> {
     let port = match port {
-        None | Some(0) => match scheme {
-            b"https" | b"wss" => 443,
-            _ => 80,
-        },
+        None | Some(0) => default_port(scheme).into(),
         Some(port) => u32::try_from(port)
             .map_err(|_| PyValueError::new_err(format!("port {port} is out of range")))?,
     };

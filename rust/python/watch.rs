@@ -82,18 +82,12 @@ impl Watch {
 
     /// Whether all are what they were, the owner's among them, and the owner is of the same class.
     fn is_unchanged(&self, owner: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let py = owner.py();
         if let Some(known) = &self.owner
             && !known.is_unchanged(owner)?
         {
             return Ok(false);
         }
-        for watched in &self.watched {
-            if !watched.is_unchanged(py)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        Ok(self.first_changed(owner.py())?.is_none())
     }
 
     /// A class may hold the pool that watches it. Nothing has to be cleared here: every such circle has a dictionary.
