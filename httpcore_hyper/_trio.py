@@ -16,7 +16,7 @@ from trio.lowlevel import Abort, Task, spawn_system_task, wait_readable, wait_ta
 
 from ._rust import Place, Port
 
-__all__ = ["Waiter", "is_cancelled", "reschedule", "watch"]
+__all__ = ["Waiter", "after_others", "is_cancelled", "reschedule", "watch"]
 
 logger = logging.getLogger("httpcore_hyper")
 
@@ -47,6 +47,12 @@ def is_cancelled() -> bool:
 def reschedule(task: Task, value: Any, error: BaseException | None) -> None:
     """Resumes a task that waits, with the value or the error."""
     trio.lowlevel.reschedule(task, outcome.Value(value) if error is None else outcome.Error(error))
+
+
+async def after_others(value: Any) -> Any:
+    """Gives a value that is here, once the run's other tasks have had their turn."""
+    await trio.lowlevel.checkpoint()
+    return value
 
 
 class Waiter:

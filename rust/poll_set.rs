@@ -197,6 +197,12 @@ impl Registered {
         Arc::ptr_eq(&self.set, set)
     }
 
+    /// Whether there may be something to read, as far as the set has been told.
+    pub fn is_ready(&self) -> bool {
+        let state = self.state.lock();
+        state.ready || state.ended
+    }
+
     /// Ready if there may be something to read. Taken for read then: whoever leaves something says so by
     /// [`Registered::left`].
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {

@@ -137,4 +137,11 @@ impl NetworkStream for Stream {
             Stream::Secure(stream) => stream.is_readable(),
         }
     }
+
+    fn awaits_rest(&mut self) {
+        match self {
+            Stream::Plain(stream) => stream.awaits_rest(),
+            Stream::Secure(stream) => stream.awaits_rest(),
+        }
+    }
 }

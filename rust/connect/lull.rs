@@ -1,9 +1,10 @@
 //! Lull: a moment in which there is nothing to read, and something is about to come.
 //!
 //! Going to sleep there costs more than it saves: the peer has to wake this core, which takes longer than the wait, for
-//! either side. Asking the kernel a little longer keeps both at work. There are two such moments: between two segments
-//! of a fast download, and before the answer of a server that is near, for a caller who has nothing else to do than to
-//! wait for it. Nothing here reads or writes; it says whether asking again pays.
+//! either side. Asking the kernel a little longer keeps both at work. There are three such moments: between two segments
+//! of a fast download, and, for a caller who has nothing else to do than to wait for it, before the answer of a server that
+//! is near and between the beginning of an answer and the rest of it. Nothing here reads or writes; it says whether asking
+//! again pays.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 /// to have more within [`PATIENCE`].
 const LARGE_READ: usize = 32 * 1024;
 
-/// How long to ask in a download. Half of it already ends most of the sleep in one over loopback; more than this
+/// How long to ask in a download, and for the rest of an answer. Half of it already ends most of the sleep in one over loopback; more than this
 /// wins nothing. It is also the longest that other tasks of the runtime are held up by it.
 const PATIENCE: Duration = Duration::from_micros(20);
 
@@ -56,6 +57,10 @@ pub(super) struct Lull {
     /// Something was written since the last read.
     asked: bool,
     for_answer: Attempts,
+    /// A response has begun, and the rest of it is waited for.
+    begun: bool,
+    /// Apart from those for answers: a server may be near whose bodies take long.
+    for_rest: Attempts,
 }
 
 /// Whether asking has paid.
@@ -70,6 +75,7 @@ impl Lull {
     pub(super) fn read(&mut self, size: usize) {
         self.large = size >= LARGE_READ;
         self.asked = false;
+        self.begun = false;
     }
 
     /// Takes note of a write.
@@ -77,19 +83,28 @@ impl Lull {
         self.asked = true;
     }
 
-    /// Whether the next thing to read may be the answer to what was written, on a thread that waits for it.
+    /// Takes note that the next read is for the rest of a response that has begun.
+    pub(super) fn awaits_rest(&mut self) {
+        self.begun = true;
+    }
+
+    /// Whether the next thing to read may be the answer to what was written, or the rest of it, on a thread that waits
+    /// for it.
     pub(super) fn awaits_answer(&self) -> bool {
-        self.asked && PATIENT.get()
+        (self.asked || self.begun) && PATIENT.get()
     }
 
     /// Asks `again` for a while, should there be a reason to. `None`: there was nothing, and the caller waits as usual.
     pub(super) fn ask<T>(&mut self, again: impl FnMut() -> Option<T>) -> Option<T> {
-        let awaits_answer = self.awaits_answer();
-        self.asked = false;
+        let is_patient = PATIENT.get();
+        let asked = std::mem::take(&mut self.asked);
+        let begun = std::mem::take(&mut self.begun);
         if std::mem::take(&mut self.large) {
             self.in_download.ask(PATIENCE, again)
-        } else if awaits_answer {
+        } else if asked && is_patient {
             self.for_answer.ask(ANSWER_PATIENCE, again)
+        } else if begun && is_patient {
+            self.for_rest.ask(PATIENCE, again)
         } else {
             None
         }

@@ -117,10 +117,18 @@ impl SocketStream {
         let Readable::Caller(registered) = &self.readable else {
             unreachable!("the runtime's are polled by `poll_read`");
         };
+        let socket = &self.socket.socket;
+        // Before it is asked to be told: nobody is to be woken for what is found here.
+        if !registered.is_ready()
+            && self.lull.awaits_answer()
+            && let Poll::Ready(found) = look_for_answer(&mut self.lull, socket, buffer)
+        {
+            return Poll::Ready(found);
+        }
         loop {
             ready!(registered.poll_ready(cx));
             let room = buffer.remaining();
-            match receive(&self.socket.socket, buffer) {
+            match receive(socket, buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => registered.left(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 received => {
@@ -249,13 +257,7 @@ impl AsyncRead for SocketStream {
                     return Poll::Pending;
                 }
                 // Whatever is found now, its edge is still to be told: the next poll finds nothing then, once.
-                let room = buffer.remaining();
-                let found = this.lull.ask(|| match receive(socket, buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
-                    result => received(result),
-                });
-                this.lull.read(room - buffer.remaining());
-                return found.map_or(Poll::Pending, Poll::Ready);
+                return look_for_answer(&mut this.lull, socket, buffer);
             };
             let room = buffer.remaining();
             let received = match receive(socket, buffer) {
@@ -288,6 +290,21 @@ impl AsyncRead for SocketStream {
 /// Whether such a read has taken all there was; see [`SHORT_READ_DRAINS`].
 fn drains(read: usize, room: usize) -> bool {
     SHORT_READ_DRAINS && (1..=SMALL_READ).contains(&read) && read < room
+}
+
+/// Asks for an answer that is about to come, if there is a reason to.
+fn look_for_answer(
+    lull: &mut Lull,
+    socket: &Socket,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let room = buffer.remaining();
+    let found = lull.ask(|| match receive(socket, buffer) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
+        result => received(result),
+    });
+    lull.read(room - buffer.remaining());
+    found.map_or(Poll::Pending, Poll::Ready)
 }
 
 /// `None` where there was nothing to receive yet.
@@ -350,5 +367,9 @@ impl AsyncWrite for SocketStream {
 impl NetworkStream for SocketStream {
     fn is_readable(&self) -> bool {
         is_readable(self.socket())
+    }
+
+    fn awaits_rest(&mut self) {
+        self.lull.awaits_rest();
     }
 }

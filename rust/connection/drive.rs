@@ -242,7 +242,12 @@ impl<S: NetworkStream> Driver<S> {
             return None;
         }
         let wire = Arc::into_inner(self.wire)?.into_inner();
-        Some(Upgraded::new(wire.stream, self.unused))
+        let unused = if wire.passed.is_empty() {
+            self.unused
+        } else {
+            [&self.unused[..], &wire.passed].concat().into()
+        };
+        Some(Upgraded::new(wire.stream, unused))
     }
 
     pub(super) fn is_upgraded(&self) -> bool {
@@ -279,6 +284,7 @@ impl<S: NetworkStream> Driver<S> {
     pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         let mut polled = self.poll_frame(cx);
         if polled.is_pending() {
+            self.wire.lock().stream.awaits_rest();
             self.drive(cx);
             polled = self.poll_frame(cx);
         }
@@ -329,7 +335,11 @@ impl<S: NetworkStream> Driver<S> {
         let fit = self.exchange.as_ref().is_some_and(|exchange| {
             exchange.ended && exchange.reusable && exchange.sender.is_finished()
         });
-        let quiet = wire.is_sent() && !wire.broken && !wire.eof && wire.read_error.is_none();
+        let quiet = wire.is_sent()
+            && !wire.broken
+            && !wire.eof
+            && wire.read_error.is_none()
+            && wire.passed.is_empty();
         if fit && quiet && wire.violation.is_none() && self.connection.is_some() {
             wire.disarm();
             self.exchange = None;

@@ -23,7 +23,8 @@ use super::framing::Framing;
 use super::gate::Gatekeeper;
 use super::head::{MethodKind, RequestHead};
 use super::io::{HeadIo, Wire};
-use super::raw::{MAX_HEAD_SIZE, MAX_HEADERS, ResponseHead};
+use super::raw::ResponseHead;
+use super::recorder::MAX_HEAD_SIZE;
 use super::upgraded::Upgraded;
 use crate::error::{Error, Kind, Result};
 
@@ -77,7 +78,6 @@ impl<S: NetworkStream> Http1<S> {
         let mut builder = Builder::new();
         builder
             .allow_obsolete_multiline_headers_in_responses(true)
-            .max_headers(MAX_HEADERS)
             .max_header_size(MAX_HEAD_SIZE)
             .max_buf_size(MAX_BUFFER);
         // A future by signature alone: it awaits nothing, so one poll is all that it takes.

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker, ready};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::raw::Recorder;
+use super::recorder::Recorder;
 
 /// As many slices as hyper hands over at once (64), and one for our head.
 const MAX_SLICES: usize = 65;
@@ -38,6 +38,8 @@ pub(super) struct Wire<S> {
     fresh: bool,
     held: Option<Waker>,
     pub(super) recorder: Recorder,
+    /// Bytes for hyper that it has not taken yet.
+    pub(super) passed: Vec<u8>,
     pub(super) violation: Option<&'static str>,
     /// The write side failed. What is written now vanishes, so that hyper goes on reading: a server
     /// that refuses a body answers early and closes.
@@ -73,6 +75,7 @@ impl<S> Wire<S> {
             fresh: true,
             held: None,
             recorder: Recorder::default(),
+            passed: Vec::new(),
             violation: None,
             broken: false,
             write_error: None,
@@ -248,26 +251,36 @@ impl<S: AsyncRead + Unpin> Wire<S> {
             self.held = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let before = buf.filled().len();
-        match ready!(Pin::new(&mut self.stream).poll_read(cx, buf)) {
-            Ok(()) => {
-                let bytes = &buf.filled()[before..];
-                self.read += bytes.len() as u64;
-                self.eof |= bytes.is_empty();
-                self.recorder.feed(bytes);
-                Poll::Ready(Ok(()))
-            }
-            // A TLS peer that closed without saying so. What the framing needs is still checked.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.eof = true;
-                Poll::Ready(Ok(()))
-            }
-            Err(error) => {
-                let kind = error.kind();
-                self.read_error = Some(error);
-                Poll::Ready(Err(kind.into()))
+        while self.passed.is_empty() {
+            let before = buf.filled().len();
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, buf)) {
+                Ok(()) => {
+                    let bytes = &buf.filled()[before..];
+                    self.read += bytes.len() as u64;
+                    self.eof |= bytes.is_empty();
+                    let Some(passed) = self.recorder.feed(bytes) else {
+                        return Poll::Ready(Ok(()));
+                    };
+                    // Should it be empty, more is read: hyper would take nothing for the end.
+                    self.passed = passed;
+                    buf.set_filled(before);
+                }
+                // A TLS peer that closed without saying so. What the framing needs is still checked.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.eof = true;
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) => {
+                    let kind = error.kind();
+                    self.read_error = Some(error);
+                    return Poll::Ready(Err(kind.into()));
+                }
             }
         }
+        let length = self.passed.len().min(buf.remaining());
+        buf.put_slice(&self.passed[..length]);
+        self.passed.drain(..length);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -15,6 +15,7 @@ mod http1;
 mod http2;
 mod io;
 mod raw;
+mod recorder;
 #[cfg(test)]
 mod tests;
 mod upgraded;
@@ -25,7 +26,8 @@ pub use framing::Framing;
 pub use head::RequestHead;
 pub use http1::Http1;
 pub use http2::{Http2, Http2Stream, Notice, Refused, Unprocessed};
-pub use raw::{HeadReader, HeaderList, ResponseHead};
+pub use raw::{HeaderList, ResponseHead};
+pub use recorder::HeadReader;
 pub use upgraded::Upgraded;
 
 /// A connected byte stream under HTTP: a TCP or Unix socket, later a TLS session over one.
@@ -38,4 +40,7 @@ pub trait NetworkStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// without waiting. An idle HTTP/1.1 connection that is readable was closed by its server, or
     /// holds bytes that nobody asked for: both mean that it must not be used again.
     fn is_readable(&self) -> bool;
+
+    /// Says that a response has begun and the next read is for the rest of it, which as a rule is close behind.
+    fn awaits_rest(&mut self) {}
 }

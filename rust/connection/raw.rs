@@ -1,4 +1,4 @@
-//! The response head as it came: recorded on its way to hyper, then read a second time.
+//! The response head as it came: what `recorder` kept of it, read a second time.
 //!
 //! hyper lower-cases and groups headers and loses odd reasons; this file keeps case, order, duplicates
 //! and bytes. hyper has accepted the head before it is looked at here, and both must agree about it.
@@ -7,16 +7,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::chunks::Chunks;
 use super::framing::{Framing, FramingHeaders, Verdict, lists_close};
 use crate::error::{Error, Kind, Result};
 
-/// httpcore's limit, which is h11's for an event that is not complete yet.
-pub(super) const MAX_HEAD_SIZE: usize = 100 * 1024;
-/// Room for the head of all but the oddest responses, so that it need not grow line by line.
-const USUAL_HEAD_SIZE: usize = 1024;
-/// hyper needs a bound. Five times its own default; responses beyond it have no honest use.
-pub(super) const MAX_HEADERS: usize = 512;
+/// Five times hyper's own bound; responses beyond it have no honest use.
+const MAX_HEADERS: usize = 512;
 /// Room on the stack for the headers of all but the oddest responses.
 const USUAL_HEADERS: usize = 64;
 
@@ -93,136 +88,8 @@ pub(super) struct ResponseNotes {
     pub(super) reusable: bool,
 }
 
-/// Keeps the bytes of one response head, and no byte of what follows it.
-#[derive(Debug, Default)]
-pub(super) struct Recorder {
-    head: Vec<u8>,
-    line: usize,
-    state: State,
-    chunks: Chunks,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Off,
-    Recording,
-    Complete,
-    TooLarge,
-}
-
-impl Recorder {
-    /// The next bytes are those of a response.
-    pub(super) fn start(&mut self) {
-        self.head.clear();
-        self.line = 0;
-        self.state = State::Recording;
-        self.chunks = Chunks::default();
-    }
-
-    /// Looks at bytes on their way to hyper. A head ends with an empty line; empty lines before it and
-    /// informational heads are skipped, as hyper skips them.
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
-        let rest = self.feed_head(bytes);
-        self.chunks.feed(rest);
-    }
-
-    /// Returns the bytes that are no longer the head's.
-    fn feed_head<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
-        if self.state == State::Recording && self.head.is_empty() {
-            self.head.reserve(bytes.len().min(USUAL_HEAD_SIZE));
-        }
-        while self.state == State::Recording && !bytes.is_empty() {
-            let newline = bytes.iter().position(|byte| *byte == b'\n');
-            let (line, rest) = bytes.split_at(newline.map_or(bytes.len(), |at| at + 1));
-            bytes = rest;
-            if self.head.len() + line.len() > MAX_HEAD_SIZE {
-                self.state = State::TooLarge;
-                break;
-            }
-            self.head.extend_from_slice(line);
-            if newline.is_some() {
-                self.end_line();
-            }
-        }
-        bytes
-    }
-
-    /// Whether a chunked body breaks a rule that hyper does not have.
-    pub(super) fn has_illegal_chunks(&self) -> bool {
-        self.chunks.is_illegal()
-    }
-
-    fn end_line(&mut self) {
-        if !matches!(&self.head[self.line..], b"\n" | b"\r\n") {
-            self.line = self.head.len();
-        } else if self.line == 0 || is_informational(&self.head) {
-            self.head.clear();
-            self.line = 0;
-        } else {
-            self.state = State::Complete;
-            if is_chunked(&self.head) {
-                self.chunks.start();
-            }
-        }
-    }
-
-    /// Reads the head that hyper has delivered.
-    ///
-    /// # Errors
-    ///
-    /// `RemoteProtocol` for what h11 refuses and hyper does not, or when no head was recorded although
-    /// hyper saw one.
-    pub(super) fn finish(&mut self) -> Result<(ResponseHead, ResponseNotes)> {
-        match std::mem::take(&mut self.state) {
-            State::Complete => parse(std::mem::take(&mut self.head)),
-            State::TooLarge => Err(remote("The response head is larger than 100 KiB.")),
-            State::Off | State::Recording => Err(disagreement()),
-        }
-    }
-}
-
-/// What every status line begins with.
-const STATUS_LINE: &[u8] = b"HTTP/1.";
-
-/// Reads one response head where hyper does not: before there is a connection for it.
-#[derive(Debug)]
-pub struct HeadReader(Recorder);
-
-impl Default for HeadReader {
-    fn default() -> Self {
-        let mut recorder = Recorder::default();
-        recorder.start();
-        Self(recorder)
-    }
-}
-
-impl HeadReader {
-    /// Takes the next bytes. Once the head of the final response is complete, gives it with the bytes behind it.
-    ///
-    /// # Errors
-    ///
-    /// `RemoteProtocol` for what cannot become a head, is larger than 100 KiB, or breaks h11's rules.
-    pub fn feed<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(ResponseHead, &'a [u8])>> {
-        let rest = self.0.feed_head(bytes);
-        let begin = &self.0.head[..self.0.head.len().min(STATUS_LINE.len())];
-        if !STATUS_LINE.starts_with(begin) && begin != b"\r" {
-            return Err(remote("The answer is no HTTP/1.1 response."));
-        }
-        if self.0.state == State::Recording {
-            return Ok(None);
-        }
-        // Nobody else reads it, so that what hyper refuses has to be refused here.
-        let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let read = lenient().parse_response(&mut httparse::Response::new(&mut slots), &self.0.head);
-        read.map_err(|error| Error::message(Kind::RemoteProtocol, error.to_string()))?;
-        let (head, _) = self.0.finish()?;
-        Ok(Some((head, rest)))
-    }
-}
-
 /// What h11 reads and httparse would not.
-fn lenient() -> httparse::ParserConfig {
+pub(super) fn lenient() -> httparse::ParserConfig {
     let mut config = httparse::ParserConfig::default();
     config.allow_obsolete_multiline_headers_in_responses(true);
     config
@@ -233,28 +100,16 @@ pub(super) fn disagreement() -> Error {
     remote("The response head can be read in two ways.")
 }
 
-fn remote(text: &'static str) -> Error {
+pub(super) fn remote(text: &'static str) -> Error {
     Error::message(Kind::RemoteProtocol, text)
 }
 
-/// 1xx but 101, which is final. The code stands behind `HTTP/1.1 `.
-fn is_informational(head: &[u8]) -> bool {
-    matches!(head.get(9..12), Some([b'1', tens, ones]) if [*tens, *ones] != *b"01")
-}
-
-/// Whether a body in chunks follows, should the response have a body at all. [`parse`] refuses every other
-/// coding, and two of them.
-fn is_chunked(head: &[u8]) -> bool {
-    let mut lines = head.split(|byte| *byte == b'\n');
-    lines.any(|line| {
-        let mut parts = line.splitn(2, |byte| *byte == b':');
-        let (name, value) = (parts.next(), parts.next());
-        name.is_some_and(|name| name.eq_ignore_ascii_case(b"transfer-encoding"))
-            && value.is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"chunked"))
-    })
-}
-
-fn parse(mut bytes: Vec<u8>) -> Result<(ResponseHead, ResponseNotes)> {
+/// Reads a head that is complete.
+///
+/// # Errors
+///
+/// `RemoteProtocol` for what h11 refuses and hyper does not.
+pub(super) fn parse(mut bytes: Vec<u8>) -> Result<(ResponseHead, ResponseNotes)> {
     // One line is the status line and one is empty, so this is enough for every header.
     let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
     let mut usual = [httparse::EMPTY_HEADER; USUAL_HEADERS];
@@ -273,6 +128,10 @@ fn parse(mut bytes: Vec<u8>) -> Result<(ResponseHead, ResponseNotes)> {
     let Some(status) = response.code.filter(|_| size == bytes.len()) else {
         return Err(disagreement());
     };
+
+    if response.headers.len() > MAX_HEADERS {
+        return Err(remote("The response has more than 512 headers."));
+    }
 
     // Values that differ from the wire's bytes are appended to them, so that all spans share one buffer.
     let mut appended = Vec::new();

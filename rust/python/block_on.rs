@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use super::alone::Streak;
 use super::call_out::CallOut;
 use super::modules;
 use crate::cell::{ExchangeCell, Failure, Part, Want};
@@ -41,14 +42,8 @@ struct Own {
 #[derive(Default)]
 struct Crowd {
     waiting: AtomicUsize,
-    /// The thread that came last, and how often it did in a row. Both are hints: what is lost between two threads costs
-    /// one of them a look at the clock.
-    last: AtomicUsize,
-    streak: AtomicU32,
+    streak: Streak,
 }
-
-/// So often a thread comes alone before it is taken to be the only one.
-const ALONE: u32 = 16;
 
 impl Crowd {
     /// One more waits, until what is returned is dropped.
@@ -57,12 +52,10 @@ impl Crowd {
             /// Its address tells threads apart.
             static HERE: u8 = const { 0 };
         }
-        let here = HERE.with(|here| std::ptr::from_ref(here).addr());
-        let others = self.waiting.fetch_add(1, Ordering::Relaxed);
-        if others > 0 || self.last.swap(here, Ordering::Relaxed) != here {
-            self.streak.store(0, Ordering::Relaxed);
-        } else if self.streak.load(Ordering::Relaxed) < ALONE {
-            self.streak.fetch_add(1, Ordering::Relaxed);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) > 0 {
+            self.streak.breaks();
+        } else {
+            (self.streak).comes(HERE.with(|here| std::ptr::from_ref(here).addr()));
         }
         Waits(self)
     }
@@ -70,13 +63,6 @@ impl Crowd {
 
 /// One waiting thread.
 struct Waits<'a>(&'a Crowd);
-
-impl Waits<'_> {
-    /// Whether nobody else waits, nor has for a while: only then the thread may keep a core busy in the hope of an answer.
-    fn is_alone(&self) -> bool {
-        self.0.streak.load(Ordering::Relaxed) >= ALONE
-    }
-}
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
@@ -154,7 +140,7 @@ impl Callers {
         } = self.own();
         let waits = crowd.enter();
         let mut poll = |cx: &mut Context<'_>| {
-            if waits.is_alone() {
+            if waits.0.streak.is_long() {
                 patiently(|| poll(cx))
             } else {
                 poll(cx)

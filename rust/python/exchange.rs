@@ -14,7 +14,7 @@ use super::network_stream::{AsyncNetworkStream, Network, NetworkStream};
 use super::ready::Ready;
 use super::running;
 use crate::cell::{ExchangeCell, Failure, Part, Want};
-use crate::connect::Leg;
+use crate::connect::{Leg, patiently};
 use crate::error::{Error, Kind};
 use crate::process::ForkLocal;
 
@@ -128,8 +128,20 @@ impl AsyncExchange {
             return Ok(awaitable.unbind());
         }
         let quiet = current.shared.is_quiet();
-        if quiet && let Some(part) = cell.try_drive(want, current.shared.poll_set()) {
-            return self.ready(py, part);
+        if quiet {
+            let set = current.shared.poll_set();
+            if current.is_alone(py)? {
+                // Others of Python's threads go on meanwhile.
+                let part = py.detach(|| patiently(|| cell.try_drive(want, set)));
+                if let Some(part) = part {
+                    let value = self.handle.value(py, part)?;
+                    return current.after_others(py, value);
+                }
+            } else if let Some(part) = cell.try_drive(want, set) {
+                return self.ready(py, part);
+            }
+        } else {
+            current.shared.streak.breaks();
         }
         let (awaitable, key) = current.register(py, &self.handle.exceptions)?;
         cell.listen(want, current.shared.clone(), key);

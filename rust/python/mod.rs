@@ -6,6 +6,7 @@
 //!
 //! Tokio's workers never touch Python: what they finish crosses as plain data through a `port`.
 
+mod alone;
 mod block_on;
 mod call_out;
 mod convert;

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
+use super::alone::Streak;
 use super::call_out::CallOut;
 use super::convert;
 use super::exceptions::Exceptions;
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     /// Touched by the loop's thread alone, attached. Emptied by `close`, so that a worker that drops the
     /// last reference to the port drops no Python object.
     waiters: Mutex<Waiters>,
+    /// Who has waited at this port so far.
+    pub(super) streak: Streak,
 }
 
 /// Who waits, by keys that are never used twice: a late announcement finds nobody, rather than somebody
@@ -92,6 +95,7 @@ impl Shared {
             open: AtomicBool::new(true),
             announced: Mutex::new(Vec::new()),
             waiters: Mutex::new(Waiters::default()),
+            streak: Streak::default(),
         });
         let port = Port {
             shared: Arc::clone(&shared),

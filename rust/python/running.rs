@@ -13,6 +13,7 @@ use super::call_out::{CallOut, import};
 use super::exceptions::Exceptions;
 use super::modules::{asyncio_waiting, trio_lowlevel, trio_waiting};
 use super::port::{Place, Shared, Wake};
+use super::ready::Ready;
 
 /// The loop or trio run that the calling thread is in, with its port.
 pub(super) struct Current<'py> {
@@ -89,6 +90,33 @@ impl<'py> Current<'py> {
             Library::Trio(_) => trio_waiting(py)?
                 .call_out0(intern!(py, "is_cancelled"))?
                 .is_truthy(),
+        }
+    }
+
+    /// Whether the caller, who is the only one to wait at the port, has been for a while.
+    pub(super) fn is_alone(&self, py: Python<'py>) -> PyResult<bool> {
+        static CURRENT_TASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let task = match &self.library {
+            Library::Asyncio(running) => CURRENT_TASK
+                .import(py, "asyncio", "current_task")?
+                .call1((running,))?,
+            Library::Trio(_) => trio_lowlevel(py)?.call_out0(intern!(py, "current_task"))?,
+        };
+        let streak = &self.shared.streak;
+        streak.comes(task.as_ptr().addr());
+        Ok(streak.is_long())
+    }
+
+    /// Something to await for a value that is here, which lets the loop's other tasks have their turn first.
+    pub(super) fn after_others(&self, py: Python<'py>, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
+        match &self.library {
+            Library::Asyncio(_) => Ok(Py::new(py, Ready::after_others(value))?.into_any()),
+            Library::Trio(_) => {
+                let passing = intern!(py, "after_others");
+                Ok(trio_waiting(py)?
+                    .call_out1(passing, value.bind(py))?
+                    .unbind())
+            }
         }
     }
 

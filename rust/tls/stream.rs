@@ -418,4 +418,8 @@ impl<S: NetworkStream> NetworkStream for TlsStream<S> {
             || !matches!(self.session, Place::Here(_))
             || self.stream.is_readable()
     }
+
+    fn awaits_rest(&mut self) {
+        self.stream.awaits_rest();
+    }
 }

@@ -89,6 +89,35 @@ fn for_an_answer_once_after_each_write() {
 }
 
 #[test]
+fn for_the_rest_of_a_response_only_on_a_thread_that_waits_for_it() {
+    let mut lull = Lull::default();
+    lull.awaits_rest();
+    assert_eq!(lull.ask(|| Some(())), None);
+    patiently(|| {
+        lull.awaits_rest();
+        assert!(lull.awaits_answer());
+        assert_eq!(lull.ask(|| Some(())), Some(()));
+        assert_eq!(lull.ask(|| Some(())), None, "it was asked for once");
+        lull.awaits_rest();
+        lull.read(10);
+        assert_eq!(lull.ask(|| Some(())), None, "it has come");
+    });
+}
+
+#[test]
+fn a_rest_that_is_late_costs_no_answer_its_turn() {
+    let mut lull = Lull::default();
+    patiently(|| {
+        for _ in 0..20 {
+            lull.wrote();
+            assert_eq!(lull.ask(|| Some(())), Some(()));
+            lull.awaits_rest();
+            assert_eq!(lull.ask(|| None::<()>), None);
+        }
+    });
+}
+
+#[test]
 fn asking_for_answers_in_vain_becomes_rare() {
     let mut lull = Lull::default();
     let asked: Vec<usize> = patiently(|| (0..20).filter(|_| asks_for_answer(&mut lull)).collect());

@@ -24,7 +24,7 @@ use h2::client::{Builder, Connection, SendRequest};
 use parking_lot::Mutex;
 
 use super::NetworkStream;
-use super::raw::MAX_HEAD_SIZE;
+use super::recorder::MAX_HEAD_SIZE;
 use crate::error::{Error, Kind, Result};
 use crate::poll_set::polling_for_runtime;
 pub use failure::Unprocessed;

@@ -5,6 +5,7 @@
 mod bytes_on_the_wire;
 mod gate;
 mod guards;
+mod long_heads;
 mod lost_connections;
 mod render;
 mod responses;

@@ -1,0 +1,141 @@
+//! Heads of more headers than hyper is given.
+
+use std::io::Write as _;
+
+use super::super::Http1;
+use super::super::recorder::Recorder;
+use super::{answer_with, exchange, get, head, read_head, run, serve};
+use crate::error::Kind;
+
+/// More than hyper is given.
+const MANY: usize = 200;
+
+fn many() -> String {
+    "A: b\r\n".repeat(MANY)
+}
+
+/// What hyper is given of the bytes, if they come in pieces of this size.
+fn given(bytes: &[u8], size: usize) -> Vec<u8> {
+    let mut recorder = Recorder::default();
+    recorder.start();
+    let pieces = bytes.chunks(size);
+    let given: Vec<u8> = pieces
+        .flat_map(|piece| recorder.feed(piece).unwrap_or_else(|| piece.to_vec()))
+        .collect();
+    let (head, notes) = recorder.finish().expect("the head is complete");
+    let lines = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').count();
+    assert!(head.headers.len() >= MANY);
+    assert!(notes.header_count < 100, "{}", notes.header_count);
+    // Of two heads.
+    assert!(lines(&given) < 150);
+    given
+}
+
+#[test]
+fn hyper_is_given_what_it_acts_on() {
+    let late = "cOnnection: close\r\nTransfer-Encoding:\r\n\tchunked\r\nX: y\r\n z\r\n";
+    let body = "2\r\nhi\r\n0\r\n\r\n";
+    let response = format!(
+        "HTTP/1.1 103 Early\r\n{0}\r\nHTTP/1.1 200 OK\r\n{0}{late}{0}\r\n{body}",
+        many()
+    );
+    let whole = given(response.as_bytes(), response.len());
+    let text = String::from_utf8(whole.clone()).expect("ASCII");
+    assert!(text.starts_with("HTTP/1.1 103 Early\r\nA: b\r\n"));
+    let end =
+        "A: b\r\ncOnnection: close\r\nTransfer-Encoding:\r\n\tchunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    assert!(text.ends_with(end), "{text}");
+    for size in [1, 2, 3, 7, 64, 401] {
+        assert_eq!(
+            given(response.as_bytes(), size),
+            whole,
+            "in pieces of {size}"
+        );
+    }
+}
+
+#[test]
+fn framing_counts_wherever_it_stands() {
+    let many = many();
+    for (late, body) in [
+        ("Content-Length: 2", "hi"),
+        ("content-length: 2, 2", "hi"),
+        ("Transfer-Encoding: chunked", "2\r\nhi\r\n0\r\n\r\n"),
+        (
+            "Transfer-Encoding:\r\n chunked",
+            "1\r\nh\r\n1\r\ni\r\n0\r\n\r\n",
+        ),
+    ] {
+        let response = format!("HTTP/1.1 200 OK\r\n{many}{late}\r\n{many}\r\n{body}");
+        let (head, got) = answer_with(response.as_bytes()).expect(late);
+        assert_eq!(
+            (head.headers.len(), &got[..]),
+            (2 * MANY + 1, &b"hi"[..]),
+            "{late}"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_given_is_checked() {
+    let many = many();
+    for bad in [
+        "no colon",
+        "A b: c",
+        "A: \0",
+        "Content-Length: 1\r\nContent-Length: 2",
+    ] {
+        let response = format!("HTTP/1.1 200 OK\r\n{many}{bad}\r\n\r\n");
+        let error = answer_with(response.as_bytes()).expect_err(bad);
+        assert_eq!(error.kind(), Kind::RemoteProtocol, "{bad}");
+    }
+}
+
+#[test]
+fn the_connection_is_used_again_if_it_may_be() {
+    run(async {
+        for (late, behind, is_reusable) in [
+            ("A: b", "", true),
+            ("Connection: close", "", false),
+            ("A: b", "stray", false),
+        ] {
+            let many = many();
+            let answer =
+                format!("HTTP/1.1 200 OK\r\n{many}Content-Length: 2\r\n{late}\r\n\r\nhi{behind}");
+            let (socket, _server) = serve(true, move |mut server| {
+                read_head(&mut server);
+                server
+                    .write_all(answer.as_bytes())
+                    .expect("the client reads");
+                server
+            });
+            let mut http = Http1::handshake(socket).expect("a handshake does nothing");
+            let (_, body) = exchange(&mut http, get(), b"").await.expect("it answers");
+            assert_eq!(body, b"hi");
+            assert_eq!(http.finish_exchange(), is_reusable, "{late}, {behind}");
+        }
+    });
+}
+
+#[test]
+fn bytes_behind_an_upgrade_are_the_new_protocols() {
+    run(async {
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\n{}Upgrade: echo\r\n\r\nleading",
+            many()
+        );
+        let (socket, _server) = serve(true, move |mut server| {
+            read_head(&mut server);
+            server
+                .write_all(answer.as_bytes())
+                .expect("the client reads");
+            server
+        });
+        let mut http = Http1::handshake(socket).expect("a handshake does nothing");
+        let request = head("GET", &[("Connection", "upgrade"), ("Upgrade", "echo")]);
+        exchange(&mut http, request, b"").await.expect("it answers");
+        let stream = http.into_upgraded().expect("it is upgraded");
+        let read = std::future::poll_fn(|cx| stream.poll_read(cx, 100)).await;
+        assert_eq!(read.expect("the stream is open"), "leading");
+    });
+}
