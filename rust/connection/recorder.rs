@@ -27,7 +27,7 @@ pub(super) struct Recorder {
     lines: usize,
     /// How many headers hyper is not given.
     withheld: usize,
-    /// The last line was one that hyper is given.
+    /// The last line was one that hyper is given, and so are those that it is continued by.
     passes: bool,
     state: State,
     chunks: Chunks,
@@ -93,8 +93,11 @@ impl Recorder {
                 if newline.is_some() {
                     passed.extend_from_slice(self.needed());
                 }
-            } else if let Some(passed) = passed {
-                passed.extend_from_slice(line);
+            } else {
+                self.passes = true;
+                if let Some(passed) = passed {
+                    passed.extend_from_slice(line);
+                }
             }
             bytes = rest;
             if newline.is_some() {
@@ -104,7 +107,7 @@ impl Recorder {
         bytes
     }
 
-    /// The current, complete line if hyper has to have it, else nothing.
+    /// The current, complete line, which is late, if hyper has to have it, else nothing.
     fn needed(&mut self) -> &[u8] {
         let line = &self.head[self.line..];
         let is_continued = matches!(line, [b' ' | b'\t', ..]);

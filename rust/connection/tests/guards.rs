@@ -200,10 +200,10 @@ fn a_broken_stream_swallows_the_rest() {
 }
 
 /// A small generator of numbers: the same ones each time, so that a failure can be repeated.
-struct Numbers(u64);
+pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

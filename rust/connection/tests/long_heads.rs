@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use super::super::Http1;
 use super::super::recorder::Recorder;
+use super::guards::Numbers;
 use super::{answer_with, exchange, get, head, read_head, run, serve};
 use crate::error::Kind;
 
@@ -74,6 +75,63 @@ fn framing_counts_wherever_it_stands() {
             "{late}"
         );
     }
+}
+
+#[test]
+fn a_folded_line_is_given_as_a_whole() {
+    // Wherever the part that hyper is given in any case ends: before the line, within it, or behind it.
+    for before in 55..75 {
+        let (first, rest) = ("A: b\r\n".repeat(before), many());
+        let folded = "Transfer-Encoding:\r\n \r\n\tchunked\r\n";
+        let response = format!("HTTP/1.1 200 OK\r\n{first}{folded}{rest}\r\n2\r\nhi\r\n0\r\n\r\n");
+        let (_, body) = answer_with(response.as_bytes()).expect("it is accepted");
+        assert_eq!(body, b"hi", "behind {before}");
+    }
+}
+
+#[test]
+fn other_headers_change_nothing() {
+    const ROUNDS: usize = 400;
+    const ITEMS: [&str; 15] = [
+        "Content-Length: 2",
+        "content-Length: 2, 2",
+        "Content-Length: 12",
+        "Content-Length:\r\n 12",
+        "Transfer-Encoding: chunked",
+        "transfer-encoding:\r\n chunked",
+        "Transfer-Encoding: gzip",
+        "Transfer-Encoding: \r\n\t\r\n chunked",
+        "Connection: close",
+        "Connection:\r\n\tclose",
+        "X: y\r\n z",
+        "Content-Length : 2",
+        "A b: c",
+        "Bad",
+        "X: \0",
+    ];
+    let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
+    let mut accepted = 0;
+    for _ in 0..ROUNDS {
+        let (mut short, mut long) = (String::new(), String::new());
+        for _ in 0..=numbers.below(3) {
+            long += &"A: b\r\n".repeat(numbers.below(70));
+            let item = ITEMS[numbers.below(ITEMS.len())];
+            for head in [&mut short, &mut long] {
+                *head += item;
+                *head += "\r\n";
+            }
+        }
+        long += &"A: b\r\n".repeat(numbers.below(70));
+        let [short, long] = [short, long].map(|head| {
+            let response = format!("HTTP/1.1 200 OK\r\n{head}\r\n2\r\nhi\r\n0\r\n\r\n");
+            let answer = answer_with(response.as_bytes());
+            let body = answer.map(|(_, body)| body).map_err(|error| error.kind());
+            (body, response)
+        });
+        assert_eq!(short.0, long.0, "{} and {}", short.1, long.1);
+        accepted += usize::from(short.0.is_ok());
+    }
+    assert!(accepted > ROUNDS / 10, "only {accepted} were worth reading");
 }
 
 #[test]
