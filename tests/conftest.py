@@ -80,7 +80,7 @@ def no_thread_is_left() -> Iterator[None]:
     gc.collect()
     left = {thread for thread in set(threading.enumerate()) - before if not _is_cached(thread)}
     for thread in left:
-        # It is listed before it has begun, and cannot be joined then. There is no public way to wait for that.
+        # It is listed before it has begun, and cannot be joined then.
         thread._started.wait(1.0)
         thread.join(1.0)
     assert not [thread for thread in left if thread.is_alive()]

@@ -9,7 +9,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from functools import partial
 from typing import Any
 
@@ -27,8 +27,11 @@ ENOUGH = 40
 
 
 @contextlib.contextmanager
-def near_server(answer: bytes = ANSWER) -> Iterator[str]:
-    """A server of few instructions, which answers each request as soon as it can; gives its URL."""
+def near_server(is_end: Callable[[bytes], bool] = bool) -> Iterator[str]:
+    """A server of few instructions, which answers each request as soon as it can; gives its URL.
+
+    `is_end` tells a piece of a request with which it ends.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threads = []
         clients = []
@@ -36,8 +39,9 @@ def near_server(answer: bytes = ANSWER) -> Iterator[str]:
         def serve(client: socket.socket) -> None:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with client, contextlib.suppress(ConnectionError):
-                while client.recv(65_536):
-                    client.sendall(answer)
+                while data := client.recv(65_536):
+                    if is_end(data):
+                        client.sendall(ANSWER)
 
         def accept() -> None:
             with contextlib.suppress(OSError):
@@ -181,6 +185,26 @@ def test_a_cancellation_beside_a_near_answer_leaves_nothing(door: str, engine: s
             assert isinstance(task.error, CANCELLED)
             assert pool.counts.startswith("0 active, 0 queued | 0 active"), pool.counts
             assert (await pool.request("GET", url)).body == b"hi"
+            await pool.close()
+
+    through(door, engine, scenario)
+
+
+@pytest.mark.parametrize("door", ASYNC_DOORS)
+def test_an_upload_is_not_held_up(door: str, engine: str) -> None:
+    """What is sent is with the kernel at once: no turn of the loop's for each chunk."""
+
+    async def scenario(door: Door) -> None:
+        async def chunks() -> AsyncIterator[bytes]:
+            for _ in range(ENOUGH):
+                yield b"chunk"
+
+        with near_server(is_end=lambda data: data.endswith(b"0\r\n\r\n")) as url:
+            pool = door.pool()
+            for _ in range(ENOUGH):
+                steps = Steps(pool.request("POST", url, content=door.body(chunks())))
+                assert (await steps).body == b"hi"
+            assert len(steps.yielded) < ENOUGH // 4
             await pool.close()
 
     through(door, engine, scenario)

@@ -28,12 +28,12 @@ const PAUSE_SPINS: u32 = 20;
 const MOST_SKIPPED: u32 = 1024;
 
 thread_local! {
-    /// The thread waits for one exchange, and for nothing else.
+    /// The thread waits for one exchange, and has nothing more urgent to do.
     static PATIENT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs something on a thread that waits for one exchange and for nothing else: whoever reads there may ask for an
-/// answer that is about to come.
+/// Runs something on a thread that waits for one exchange and has nothing more urgent to do: whoever reads there may ask
+/// for an answer that is about to come.
 pub fn patiently<T>(run: impl FnOnce() -> T) -> T {
     /// Also when it panics.
     struct End(bool);

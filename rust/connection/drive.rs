@@ -201,7 +201,10 @@ impl<S: NetworkStream> Driver<S> {
             return Poll::Ready(Err(misuse()));
         };
         if let Some(answering) = &mut exchange.answering {
-            let answer = std::task::ready!(answering.as_mut().poll(cx));
+            let Poll::Ready(answer) = answering.as_mut().poll(cx) else {
+                let refusal = self.wire.lock().recorder.refusal();
+                return refusal.map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+            };
             exchange.answering = None;
             let head = match answer {
                 Ok(response) => self.answered(response)?,

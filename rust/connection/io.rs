@@ -123,6 +123,7 @@ impl<S> Wire<S> {
         self.synthetic = Vec::new();
         self.head = Vec::new();
         self.head_written = 0;
+        self.passed = Vec::new();
     }
 
     fn violate(&mut self, rule: &'static str) -> io::Error {

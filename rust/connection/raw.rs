@@ -11,7 +11,7 @@ use super::framing::{Framing, FramingHeaders, Verdict, lists_close};
 use crate::error::{Error, Kind, Result};
 
 /// Five times hyper's own bound; responses beyond it have no honest use.
-const MAX_HEADERS: usize = 512;
+pub(super) const MAX_HEADERS: usize = 512;
 /// Room on the stack for the headers of all but the oddest responses.
 const USUAL_HEADERS: usize = 64;
 
@@ -117,21 +117,20 @@ pub(super) fn parse(mut bytes: Vec<u8>) -> Result<(ResponseHead, ResponseNotes)>
     let slots = if lines <= USUAL_HEADERS {
         &mut usual[..]
     } else {
-        many.resize(lines, httparse::EMPTY_HEADER);
+        many.resize(lines.min(MAX_HEADERS), httparse::EMPTY_HEADER);
         &mut many[..]
     };
     let mut response = httparse::Response::new(slots);
-    let Ok(httparse::Status::Complete(size)) = lenient().parse_response(&mut response, &bytes)
-    else {
-        return Err(disagreement());
+    let size = match lenient().parse_response(&mut response, &bytes) {
+        Ok(httparse::Status::Complete(size)) => size,
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(remote("The response has more than 512 headers."));
+        }
+        Ok(httparse::Status::Partial) | Err(_) => return Err(disagreement()),
     };
     let Some(status) = response.code.filter(|_| size == bytes.len()) else {
         return Err(disagreement());
     };
-
-    if response.headers.len() > MAX_HEADERS {
-        return Err(remote("The response has more than 512 headers."));
-    }
 
     // Values that differ from the wire's bytes are appended to them, so that all spans share one buffer.
     let mut appended = Vec::new();

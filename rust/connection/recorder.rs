@@ -5,7 +5,7 @@
 //! and of the others those that it acts on. What the bytes mean is `raw`'s.
 
 use super::chunks::Chunks;
-use super::raw::{ResponseHead, ResponseNotes, disagreement, lenient, parse, remote};
+use super::raw::{MAX_HEADERS, ResponseHead, ResponseNotes, disagreement, lenient, parse, remote};
 use crate::error::{Error, Kind, Result};
 
 /// httpcore's limit, which is h11's for an event that is not complete yet.
@@ -122,6 +122,12 @@ impl Recorder {
         if self.passes { line } else { &[] }
     }
 
+    /// Why there will be no head, if that is known before hyper knows it: the line that makes it too large may be one that
+    /// hyper is not given.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        (self.state == State::TooLarge).then(too_large)
+    }
+
     /// Whether a chunked body breaks a rule that hyper does not have.
     pub(super) fn has_illegal_chunks(&self) -> bool {
         self.chunks.is_illegal()
@@ -154,7 +160,7 @@ impl Recorder {
                 notes.header_count = notes.header_count.saturating_sub(self.withheld);
                 Ok((head, notes))
             }
-            State::TooLarge => Err(remote("The response head is larger than 100 KiB.")),
+            State::TooLarge => Err(too_large()),
             State::Off | State::Recording => Err(disagreement()),
         }
     }
@@ -191,13 +197,16 @@ impl HeadReader {
             return Ok(None);
         }
         // Nobody else reads it, so that what hyper refuses has to be refused here.
-        let lines = self.0.head.iter().filter(|byte| **byte == b'\n').count();
-        let mut slots = vec![httparse::EMPTY_HEADER; lines];
+        let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let read = lenient().parse_response(&mut httparse::Response::new(&mut slots), &self.0.head);
         read.map_err(|error| Error::message(Kind::RemoteProtocol, error.to_string()))?;
         let (head, _) = self.0.finish()?;
         Ok(Some((head, rest)))
     }
+}
+
+fn too_large() -> Error {
+    remote("The response head is larger than 100 KiB.")
 }
 
 /// Whether a line ends the head.

@@ -1,6 +1,6 @@
 //! Alone: whether the same caller waits again and again, and nobody else.
 //!
-//! Only such a caller may keep a core busy in the hope of an answer: there is nobody whose work it delays.
+//! Only such a caller may keep a core busy in the hope of an answer: no other request is delayed by it.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -25,7 +25,7 @@ impl Streak {
         }
     }
 
-    /// A caller comes while others wait.
+    /// A caller comes while others wait, or had better not be taken to be alone.
     pub(super) fn breaks(&self) {
         self.length.store(0, Ordering::Relaxed);
     }

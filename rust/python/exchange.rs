@@ -4,6 +4,7 @@
 //! value. Dropping either ends the exchange.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
@@ -17,6 +18,10 @@ use crate::cell::{ExchangeCell, Failure, Part, Want};
 use crate::connect::{Leg, patiently};
 use crate::error::{Error, Kind};
 use crate::process::ForkLocal;
+
+/// Looking for an answer takes less by far: other threads of Python's wanted the interpreter for longer than they are
+/// asked to. A caller beside such threads had better let go of it once, when its loop sleeps.
+const CONTENDED: Duration = Duration::from_millis(1);
 
 /// What both handles hold.
 pub(super) struct Handle {
@@ -114,7 +119,8 @@ impl AsyncExchange {
     }
 
     /// Something to await for the part: the part itself if it is here, else a waiter of the running
-    /// loop. On a quiet loop the exchange is polled at once, on this thread.
+    /// loop. On a quiet loop the exchange is polled at once, on this thread; for an answer that is about to come
+    /// somewhat longer, if the caller comes alone, and the loop's other tasks have a turn before it goes on with that.
     fn wait(&self, py: Python<'_>, want: Want) -> PyResult<Py<PyAny>> {
         let cell = self.handle.cell(py)?;
         if let Some(part) = cell.try_take(want) {
@@ -130,9 +136,14 @@ impl AsyncExchange {
         let quiet = current.shared.is_quiet();
         if quiet {
             let set = current.shared.poll_set();
-            if current.is_alone(py)? {
+            // Only an answer is worth looking for: what is sent is with the kernel at once, or has to wait for the peer.
+            if want == Want::Head && current.comes_alone(py)? {
+                let began = Instant::now();
                 // Others of Python's threads go on meanwhile.
                 let part = py.detach(|| patiently(|| cell.try_drive(want, set)));
+                if began.elapsed() > CONTENDED {
+                    current.shared.streak.breaks();
+                }
                 if let Some(part) = part {
                     let value = self.handle.value(py, part)?;
                     return current.after_others(py, value);

@@ -93,8 +93,8 @@ impl<'py> Current<'py> {
         }
     }
 
-    /// Whether the caller, who is the only one to wait at the port, has been for a while.
-    pub(super) fn is_alone(&self, py: Python<'py>) -> PyResult<bool> {
+    /// Takes note of a caller who comes while nobody waits at the port; whether nobody else has come for a while.
+    pub(super) fn comes_alone(&self, py: Python<'py>) -> PyResult<bool> {
         static CURRENT_TASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let task = match &self.library {
             Library::Asyncio(running) => CURRENT_TASK

@@ -1,11 +1,14 @@
 //! Heads of more headers than hyper is given.
 
+use std::future::poll_fn;
 use std::io::Write as _;
+
+use tokio::io::AsyncWriteExt as _;
 
 use super::super::Http1;
 use super::super::recorder::Recorder;
 use super::guards::Numbers;
-use super::{answer_with, exchange, get, head, read_head, run, serve};
+use super::{answer_with, exchange, get, head, read_body, read_head, run, serve};
 use crate::error::Kind;
 
 /// More than hyper is given.
@@ -150,6 +153,68 @@ fn what_is_not_given_is_checked() {
 }
 
 #[test]
+fn a_head_that_grows_too_large_is_refused_at_once() {
+    // Nothing follows, and the connection stays open: nobody may wait for more.
+    for line in [
+        format!("B: {}", "c".repeat(101 * 1024)),
+        "B: c\r\n".repeat(20_000),
+    ] {
+        let response = format!("HTTP/1.1 200 OK\r\n{}{line}", many());
+        run(async {
+            let (socket, _server) = serve(true, move |mut server| {
+                read_head(&mut server);
+                // It may be refused before all of it is written.
+                let _ = server.write_all(response.as_bytes());
+                server
+            });
+            let mut http = Http1::handshake(socket).expect("a handshake does nothing");
+            let error = exchange(&mut http, get(), b"")
+                .await
+                .expect_err("too large");
+            assert_eq!(error.kind(), Kind::RemoteProtocol);
+        });
+    }
+}
+
+#[test]
+fn an_end_within_a_line_that_is_not_given_is_one() {
+    let response = format!("HTTP/1.1 200 OK\r\n{}B: c", many());
+    let error = answer_with(response.as_bytes()).expect_err("it has no end");
+    assert_eq!(error.kind(), Kind::RemoteProtocol);
+}
+
+#[test]
+fn hyper_takes_what_it_has_no_room_for_later() {
+    const BODY: usize = 40_000;
+    /// What hyper reads at first.
+    const READ: usize = 8192;
+    let body = "x".repeat(BODY);
+    // A line of which a part came with one read, and the rest with one that fills all the room there is.
+    for part in 0..24 {
+        let start = format!("HTTP/1.1 200 OK\r\n{}F: ", "A: b\r\n".repeat(80));
+        let filler = "f".repeat(READ - part - start.len() - 2);
+        let response = format!("{start}{filler}\r\nContent-Length: {BODY}\r\n\r\n{body}");
+        run(async {
+            let (near, mut peer) = tokio::io::duplex(2 * BODY);
+            let mut http = Http1::handshake(near).expect("a handshake does nothing");
+            http.begin(get(), None).expect("valid");
+            poll_fn(|cx| http.poll_sent(cx))
+                .await
+                .expect("there is room");
+            peer.write_all(response.as_bytes())
+                .await
+                .expect("there is room");
+            poll_fn(|cx| http.poll_head(cx))
+                .await
+                .expect("it is a head");
+            let got = read_body(&mut http).await.expect("it is all there");
+            assert!(got == body.as_bytes(), "{} bytes", got.len());
+            assert!(http.finish_exchange());
+        });
+    }
+}
+
+#[test]
 fn the_connection_is_used_again_if_it_may_be() {
     run(async {
         for (late, behind, is_reusable) in [
@@ -193,7 +258,7 @@ fn bytes_behind_an_upgrade_are_the_new_protocols() {
         let request = head("GET", &[("Connection", "upgrade"), ("Upgrade", "echo")]);
         exchange(&mut http, request, b"").await.expect("it answers");
         let stream = http.into_upgraded().expect("it is upgraded");
-        let read = std::future::poll_fn(|cx| stream.poll_read(cx, 100)).await;
+        let read = poll_fn(|cx| stream.poll_read(cx, 100)).await;
         assert_eq!(read.expect("the stream is open"), "leading");
     });
 }
