@@ -28,6 +28,9 @@ use super::raw::{self, ResponseHead};
 use super::upgraded::Upgraded;
 use crate::error::{Error, Kind, Result};
 
+/// A body that is larger is a download: what comes of it had better gather than be looked for piece by piece.
+const SMALL_BODY: u64 = 8 * 1024;
+
 type Answer = std::result::Result<Response<Incoming>, TrySendError<Request<OutgoingBody>>>;
 type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
@@ -287,7 +290,9 @@ impl<S: NetworkStream> Driver<S> {
     pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         let mut polled = self.poll_frame(cx);
         if polled.is_pending() {
-            self.wire.lock().stream.awaits_rest();
+            if (self.exchange.as_ref()).is_some_and(|exchange| exchange.received < SMALL_BODY) {
+                self.wire.lock().stream.awaits_rest();
+            }
             self.drive(cx);
             polled = self.poll_frame(cx);
         }

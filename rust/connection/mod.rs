@@ -41,6 +41,6 @@ pub trait NetworkStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// holds bytes that nobody asked for: both mean that it must not be used again.
     fn is_readable(&self) -> bool;
 
-    /// Says that a response has begun and the next read is for the rest of it, which as a rule is close behind.
+    /// Says that a small response has begun and the next read is for the rest of it, which as a rule is close behind.
     fn awaits_rest(&mut self) {}
 }

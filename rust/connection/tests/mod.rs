@@ -9,6 +9,7 @@ mod long_heads;
 mod lost_connections;
 mod render;
 mod responses;
+mod rests;
 mod reuse;
 mod upgrades;
 
