@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 /// to have more within [`PATIENCE`].
 const LARGE_READ: usize = 32 * 1024;
 
-/// How long to ask in a download, and for the rest of an answer. Half of it already ends most of the sleep in one over loopback; more than this
-/// wins nothing. It is also the longest that other tasks of the runtime are held up by it.
+/// How long to ask in a download, and for the rest of an answer. Half of it already ends most of the sleep in a download
+/// over loopback; more than this wins nothing. It is also the longest that other tasks of the runtime are held up by it.
 const PATIENCE: Duration = Duration::from_micros(20);
 
 /// How long to ask for an answer. A small one of a server on the same machine takes 30 to 50 us.
@@ -96,17 +96,17 @@ impl Lull {
 
     /// Asks `again` for a while, should there be a reason to. `None`: there was nothing, and the caller waits as usual.
     pub(super) fn ask<T>(&mut self, again: impl FnMut() -> Option<T>) -> Option<T> {
-        let is_patient = PATIENT.get();
+        let awaits_answer = self.awaits_answer();
+        self.begun = false;
         let asked = std::mem::take(&mut self.asked);
-        let begun = std::mem::take(&mut self.begun);
         if std::mem::take(&mut self.large) {
             self.in_download.ask(PATIENCE, again)
-        } else if asked && is_patient {
-            self.for_answer.ask(ANSWER_PATIENCE, again)
-        } else if begun && is_patient {
-            self.for_rest.ask(PATIENCE, again)
-        } else {
+        } else if !awaits_answer {
             None
+        } else if asked {
+            self.for_answer.ask(ANSWER_PATIENCE, again)
+        } else {
+            self.for_rest.ask(PATIENCE, again)
         }
     }
 }

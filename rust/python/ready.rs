@@ -30,8 +30,8 @@ impl Ready {
     /// The part of an awaiter that is cancelled meanwhile is dropped, as one that a future brought would be.
     pub(super) fn after_others(value: Py<PyAny>) -> Self {
         Self {
-            value: Mutex::new(Some(value)),
             passes: AtomicBool::new(true),
+            ..Self::new(value)
         }
     }
 }

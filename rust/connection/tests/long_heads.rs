@@ -2,13 +2,15 @@
 
 use std::future::poll_fn;
 use std::io::Write as _;
+use std::net::TcpStream;
+use std::thread::JoinHandle;
 
 use tokio::io::AsyncWriteExt as _;
 
 use super::super::Http1;
 use super::super::recorder::Recorder;
 use super::guards::Numbers;
-use super::{answer_with, exchange, get, head, read_body, read_head, run, serve};
+use super::{Socket, answer_with, exchange, get, head, read_body, read_head, run, serve};
 use crate::error::Kind;
 
 /// More than hyper is given.
@@ -16,6 +18,17 @@ const MANY: usize = 200;
 
 fn many() -> String {
     "A: b\r\n".repeat(MANY)
+}
+
+/// A connection to a server that answers one request so, and keeps it open.
+fn answering(answer: String) -> (Socket, JoinHandle<TcpStream>) {
+    serve(true, move |mut server| {
+        read_head(&mut server);
+        server
+            .write_all(answer.as_bytes())
+            .expect("the client reads");
+        server
+    })
 }
 
 /// What hyper is given of the bytes, if they come in pieces of this size.
@@ -225,13 +238,7 @@ fn the_connection_is_used_again_if_it_may_be() {
             let many = many();
             let answer =
                 format!("HTTP/1.1 200 OK\r\n{many}Content-Length: 2\r\n{late}\r\n\r\nhi{behind}");
-            let (socket, _server) = serve(true, move |mut server| {
-                read_head(&mut server);
-                server
-                    .write_all(answer.as_bytes())
-                    .expect("the client reads");
-                server
-            });
+            let (socket, _server) = answering(answer);
             let mut http = Http1::handshake(socket).expect("a handshake does nothing");
             let (_, body) = exchange(&mut http, get(), b"").await.expect("it answers");
             assert_eq!(body, b"hi");
@@ -247,13 +254,7 @@ fn bytes_behind_an_upgrade_are_the_new_protocols() {
             "HTTP/1.1 101 Switching Protocols\r\n{}Upgrade: echo\r\n\r\nleading",
             many()
         );
-        let (socket, _server) = serve(true, move |mut server| {
-            read_head(&mut server);
-            server
-                .write_all(answer.as_bytes())
-                .expect("the client reads");
-            server
-        });
+        let (socket, _server) = answering(answer);
         let mut http = Http1::handshake(socket).expect("a handshake does nothing");
         let request = head("GET", &[("Connection", "upgrade"), ("Upgrade", "echo")]);
         exchange(&mut http, request, b"").await.expect("it answers");
