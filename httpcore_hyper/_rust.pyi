@@ -20,6 +20,7 @@ __all__ = [
     "AsyncOperation",
     "AsyncPool",
     "Exchange",
+    "Models",
     "Moved",
     "NetworkStream",
     "Operation",
@@ -182,6 +183,13 @@ class AsyncPool:
         Which are: all but `str` in ASCII and `bytes`, dictionaries, lists and tuples of these, and URLs that are
         plain (see `rust/url.rs`).
         """
+    def model_exchange(self, models: Models, request: object) -> AsyncExchange | None:
+        """As `exchange`, with httpx's own request. `None` for one that httpx has to take apart itself.
+
+        Which are: those of other classes than the ones of `models`, with a body that is not all there, with a `target` or a
+        `trace` in their extensions, and of a scheme that is not HTTP's. In the head of its response a header is
+        `(name, lower-case name, value)`.
+        """
     def close(self) -> None:
         """Closes every connection and fails every request. The pool stays usable."""
     def retire(self) -> None:
@@ -265,6 +273,19 @@ class AsyncExchange:
         """What came behind the body over HTTP/2, once `read` has returned `None`; given once."""
     def close(self) -> None:
         """Ends the exchange. Its slot is free, its socket idle or closed, when this returns."""
+
+@final
+class Models:
+    """The classes of one httpx: `Request`, `URL`, `Headers` and `ByteStream`. Objects of subclasses are not read.
+
+    Values are read from where these classes keep them; whether that is where `read` looks is for `_models.py` to find out.
+    """
+
+    def __new__(cls, request: type, url: type, headers: type, stream: type) -> Models: ...
+    def read(
+        self, request: object
+    ) -> tuple[bytes, bytes, bytes, int | None, bytes, list[tuple[bytes, bytes]], bytes] | None:
+        """What `model_exchange` would send: `(method, scheme, host, port, target, headers, body)`."""
 
 @final
 class AsyncNetworkStream:
@@ -352,6 +373,8 @@ class Pool:
         Which are: all but `str` in ASCII and `bytes`, dictionaries, lists and tuples of these, and URLs that are
         plain (see `rust/url.rs`).
         """
+    def model_exchange(self, models: Models, request: object) -> Exchange | None:
+        """See `AsyncPool.model_exchange`."""
     def close(self) -> None:
         """See `AsyncPool.close`. The runtime goes with the last request."""
     def retire(self) -> None:

@@ -35,13 +35,15 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
     """Whether each request went the direct way."""
     taken: list[bool] = []
     for transport in (httpcore_hyper.HTTPTransport, httpcore_hyper.AsyncHTTPTransport):
-        asked = transport._is_direct
+        asked = transport._direct_exchange
 
-        def look(self: Any, pool: Any, request: Any, asked: Callable[..., bool] = asked) -> bool:
-            taken.append(asked(self, pool, request))
-            return taken[-1]
+        def look(self: Any, request: Any, asked: Callable[..., Any] = asked) -> Any:
+            taken.append(True)
+            exchange = asked(self, request)
+            taken[-1] = exchange is not None
+            return exchange
 
-        monkeypatch.setattr(transport, "_is_direct", look)
+        monkeypatch.setattr(transport, "_direct_exchange", look)
     return taken
 
 
@@ -152,7 +154,7 @@ def test_a_streamed_body_is_not_direct(server: Server, direct: list[bool]) -> No
     with httpx.Client(transport=ours()) as client:
         answer = client.post(server.url(), content=(part for part in (b"one", b"two")))
         assert answer.status_code == 200
-    assert direct == []
+    assert direct == [False]
     assert server.requests[0].body == b"onetwo"
 
 
@@ -185,6 +187,43 @@ def test_whoever_stands_between_is_asked(server: Server, direct: list[bool]) -> 
         with mock.patch.object(httpcore.ConnectionPool, "handle_request", return_value=canned):
             assert client.get(server.url()).status_code == 299
         assert direct[-1] is False
+
+
+class Loud(httpx.Headers):
+    """Says something else than it keeps."""
+
+    @property
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        return [(name, value.upper()) for name, value in super().raw]
+
+
+def test_models_that_say_otherwise_are_asked(server: Server, direct: list[bool]) -> None:
+    """A subclass of httpx's, or a property or constructor of httpx's that has been replaced."""
+    request = httpx.Request("GET", server.url("/a"), headers={"X-A": "b"})
+    with ours() as transport:
+        for model, name, value in (
+            (httpx.URL, "raw_path", property(lambda url: b"/elsewhere")),
+            (httpx.Headers, "raw", property(lambda headers: [(b"Host", b"h"), (b"X-B", b"c")])),
+        ):
+            with mock.patch.object(model, name, value):
+                transport.handle_request(request).read()
+        assert [(seen.target, seen.header(b"X-B")) for seen in server.requests] == [
+            (b"/elsewhere", None),
+            (b"/a", b"c"),
+        ]
+        for model in (httpx.Response, httpx.Headers):
+            init: Any = model.__init__
+            with mock.patch.object(model, "__init__", autospec=True, side_effect=init) as asked:
+                transport.handle_request(request).read()
+            assert asked.called
+        assert direct == [False] * 4
+        request.headers = Loud(request.headers)
+        transport.handle_request(request).read()
+        assert server.requests[-1].header(b"X-A") == b"B"
+        assert direct[-1] is False
+        request.headers = httpx.Headers(request.headers)
+        transport.handle_request(request).read()
+        assert direct[-1] is True
 
 
 def test_a_replaced_pool_is_asked(direct: list[bool]) -> None:

@@ -12,9 +12,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .. import _rust
-from .._flavour import Flavour, Replacement, public_module, whole_body
+from .._flavour import Flavour, Replacement, public_module
+from .._models import Models
 from .._ssl import Policy, checked
-from .connection_pool import SCHEMES, EnginePool
+from .connection_pool import EnginePool
 from .flavoured import build
 from .response_stream import ResponseStream
 
@@ -83,67 +84,53 @@ class EngineTransport(_Base):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Sends a request: straight to the engine where nobody stands between it and httpx, else by httpx."""
-        pool: Any = self._pool
-        body = whole_body(request.stream)
-        if body is None or not self._is_direct(pool, request):
-            return super().handle_request(request)
-        url = request.url
+        head = None
         try:
-            exchange = pool._engine().exchange(
-                request.method.encode("ascii"),
-                url.raw_scheme,
-                url.raw_host,
-                url.port,
-                url.raw_path,
-                request.headers.raw,
-                body,
-                request.extensions.get("timeout"),
-                request.extensions.get("sni_hostname") or None,
-            )
-            try:
-                status, headers, extensions, first, ended = exchange.head()
-            except BaseException:
-                exchange.close()
-                raise
+            exchange = self._direct_exchange(request)
+            if exchange is not None:
+                try:
+                    head = exchange.head()
+                except BaseException:
+                    exchange.close()
+                    raise
         except _rust.Moved:
-            # Another request found a reason to delegate the pool while this one was in the queue.
-            return super().handle_request(request)
+            pass  # another request found a reason to delegate the pool while this one was in the queue
         except Exception:
             with self._parts.mapping():
                 raise
+        if exchange is None or head is None:
+            return super().handle_request(request)
+        status, lines, extensions, first, ended = head
+        pool: Any = self._pool
         extensions["network_stream"] = pool._classes.network_stream(exchange.network_stream())
-        return self._parts.response(
-            status_code=status,
-            headers=headers,
-            stream=self._parts.stream(exchange, first, ended, extensions),
-            extensions=extensions,
-        )
+        stream = self._parts.stream(exchange, first, ended, extensions)
+        # The heads of these exchanges have them as httpx keeps them.
+        return self._parts.models.response(status, lines, stream, extensions)  # type: ignore[arg-type]
 
-    def _is_direct(self, pool: Any, request: httpx.Request) -> bool:
-        """Whether httpx's and httpcore's own code between here and the engine would change nothing."""
-        extensions = request.extensions
-        return (
-            self._parts.look_up("handle_request") is self._parts.handle
-            and isinstance(pool, EnginePool)
-            and "target" not in extensions
-            and extensions.get("trace") is None
-            and request.method.isascii()
-            and request.url.raw_scheme in SCHEMES
-            and pool._is_untouched()
-        )
+    def _direct_exchange(self, request: httpx.Request) -> _rust.Exchange | None:
+        """The exchange of a request, if httpx's and httpcore's own code between here and the engine would
+        change nothing; else `None`, and nothing has been done.
+        """
+        pool: Any = self._pool
+        models = self._parts.models
+        if (
+            models.reader is None
+            or not isinstance(pool, EnginePool)
+            or not models.are_untouched()
+            or not pool._is_untouched()
+        ):
+            return None
+        exchange: _rust.Exchange | None = pool._engine().model_exchange(models.reader, request)
+        return exchange
 
 
 @dataclass(frozen=True)
 class _Parts:
     """What the direct way needs of one httpx."""
 
-    look_up: Callable[[str], Any]
-    """Looks into the class of httpx's own transport."""
-    handle: Any
-    """What was there when it was seen first: a mock puts its own in that place."""
+    models: Models
     mapping: Callable[[], AbstractContextManager[None]]
     """httpx's own way from httpcore's exceptions to its own."""
-    response: Callable[..., httpx.Response]
     stream: Callable[..., httpx.ByteStream]
 
 
@@ -158,10 +145,8 @@ def build_transport(httpx: ModuleType, flavour: Flavour) -> Any:
         {"__module__": "httpcore_hyper", "_mapping": staticmethod(mapping)},
     )
     parts = _Parts(
-        look_up=theirs.__dict__.get,
-        handle=theirs.__dict__.get("handle_request"),
+        models=Models(httpx, theirs, "handle_request"),
         mapping=mapping,
-        response=httpx.Response,
         stream=stream,
     )
     body = {

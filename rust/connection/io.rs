@@ -259,6 +259,14 @@ impl<S: AsyncRead + Unpin> Wire<S> {
                     let bytes = &buf.filled()[before..];
                     self.read += bytes.len() as u64;
                     self.eof |= bytes.is_empty();
+                    if let Some((size, short)) = self.recorder.read_whole(bytes) {
+                        let bytes = &mut buf.filled_mut()[before..];
+                        bytes[..short.len()].copy_from_slice(short);
+                        bytes.copy_within(size.., short.len());
+                        let length = bytes.len() - size + short.len();
+                        buf.set_filled(before + length);
+                        return Poll::Ready(Ok(()));
+                    }
                     let Some(passed) = self.recorder.feed(bytes) else {
                         return Poll::Ready(Ok(()));
                     };

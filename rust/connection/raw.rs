@@ -3,6 +3,7 @@
 //! hyper lower-cases and groups headers and loses odd reasons; this file keeps case, order, duplicates
 //! and bytes. hyper has accepted the head before it is looked at here, and both must agree about it.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -104,33 +105,41 @@ pub(super) fn remote(text: &'static str) -> Error {
     Error::message(Kind::RemoteProtocol, text)
 }
 
-/// Reads a head that is complete.
+/// A head, with what it says beside its headers.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) head: ResponseHead,
+    pub(super) notes: ResponseNotes,
+    /// Of so many bytes.
+    pub(super) size: usize,
+}
+
+/// Reads the head that these bytes begin with.
 ///
 /// # Errors
 ///
-/// `RemoteProtocol` for what h11 refuses and hyper does not.
-pub(super) fn parse(mut bytes: Vec<u8>) -> Result<(ResponseHead, ResponseNotes)> {
-    // One line is the status line and one is empty, so this is enough for every header.
-    let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
-    let mut usual = [httparse::EMPTY_HEADER; USUAL_HEADERS];
+/// `RemoteProtocol` for what h11 refuses and hyper does not, and for a head that is no head or not complete.
+pub(super) fn parse(bytes: &[u8]) -> Result<Parsed> {
+    let mut usual = [const { MaybeUninit::uninit() }; USUAL_HEADERS];
     let mut many = Vec::new();
-    let slots = if lines <= USUAL_HEADERS {
-        &mut usual[..]
-    } else {
-        many.resize(lines.min(MAX_HEADERS), httparse::EMPTY_HEADER);
-        &mut many[..]
-    };
-    let mut response = httparse::Response::new(slots);
-    let size = match lenient().parse_response(&mut response, &bytes) {
+    let mut response = httparse::Response::new(&mut []);
+    let mut parsed = lenient().parse_response_with_uninit_headers(&mut response, bytes, &mut usual);
+    if parsed == Err(httparse::Error::TooManyHeaders) {
+        many.resize(MAX_HEADERS, MaybeUninit::uninit());
+        response = httparse::Response::new(&mut []);
+        parsed = lenient().parse_response_with_uninit_headers(&mut response, bytes, &mut many);
+    }
+    let size = match parsed {
         Ok(httparse::Status::Complete(size)) => size,
         Err(httparse::Error::TooManyHeaders) => {
             return Err(remote("The response has more than 512 headers."));
         }
         Ok(httparse::Status::Partial) | Err(_) => return Err(disagreement()),
     };
-    let Some(status) = response.code.filter(|_| size == bytes.len()) else {
+    let Some(status) = response.code else {
         return Err(disagreement());
     };
+    let bytes = &bytes[..size];
 
     // Values that differ from the wire's bytes are appended to them, so that all spans share one buffer.
     let mut appended = Vec::new();
@@ -152,12 +161,12 @@ pub(super) fn parse(mut bytes: Vec<u8>) -> Result<(ResponseHead, ResponseNotes)>
             Verdict::Replace(replacement) => value = replacement,
             Verdict::Drop => continue,
         }
-        let span = span_in(&bytes, value).unwrap_or_else(|| {
+        let span = span_in(bytes, value).unwrap_or_else(|| {
             let start = bytes.len() + appended.len();
             appended.extend_from_slice(value);
             start..start + value.len()
         });
-        let name = span_in(&bytes, name).ok_or_else(disagreement)?;
+        let name = span_in(bytes, name).ok_or_else(disagreement)?;
         spans.push((name, span));
     }
     let notes = ResponseNotes {
@@ -165,9 +174,11 @@ pub(super) fn parse(mut bytes: Vec<u8>) -> Result<(ResponseHead, ResponseNotes)>
         header_count: response.headers.len(),
         reusable: bytes.starts_with(b"HTTP/1.1") && !close && !lengths.ambiguous(),
     };
-    let reason = reason(&bytes);
-    bytes.extend_from_slice(&appended);
-    let bytes = Bytes::from(bytes);
+    let reason = reason(bytes);
+    let bytes = match appended.is_empty() {
+        true => Bytes::copy_from_slice(bytes),
+        false => Bytes::from([bytes, &appended].concat()),
+    };
     let head = ResponseHead {
         status,
         version: bytes.slice(..b"HTTP/1.1".len()),
@@ -175,7 +186,7 @@ pub(super) fn parse(mut bytes: Vec<u8>) -> Result<(ResponseHead, ResponseNotes)>
         headers: HeaderList { bytes, spans },
         stream_id: None,
     };
-    Ok((head, notes))
+    Ok(Parsed { head, notes, size })
 }
 
 /// What follows the status code and one space, up to the end of the line.

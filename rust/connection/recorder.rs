@@ -1,11 +1,20 @@
 //! Recorder: keeps a response head on its way to hyper, and no byte of what follows it.
 //!
+//! A final head that comes in one piece is read here, and hyper is given a short one which says what it acts on: it need
+//! not read the rest a second time. One that comes in several pieces, or says something odd, hyper is given as it comes,
+//! and it is read when hyper has accepted it.
+//!
 //! hyper has room for a hundred headers where it costs nothing; room for more would cost each response two large
-//! pieces of memory, a twentieth of the time that a small one takes. So of a longer head hyper is given the first lines,
-//! and of the others those that it acts on. What the bytes mean is `raw`'s.
+//! pieces of memory, a twentieth of the time that a small one takes. So of a longer head in pieces hyper is given the first
+//! lines, and of the others those that it acts on. What the bytes mean is `raw`'s.
+
+use std::io::Write as _;
 
 use super::chunks::Chunks;
-use super::raw::{MAX_HEADERS, ResponseHead, ResponseNotes, disagreement, lenient, parse, remote};
+use super::framing::Framing;
+use super::raw::{
+    MAX_HEADERS, Parsed, ResponseHead, ResponseNotes, disagreement, lenient, parse, remote,
+};
 use crate::error::{Error, Kind, Result};
 
 /// httpcore's limit, which is h11's for an event that is not complete yet.
@@ -29,6 +38,10 @@ pub(super) struct Recorder {
     withheld: usize,
     /// The last line was one that hyper is given, and so are those that it is continued by.
     passes: bool,
+    /// A head that came in one piece, and was read at once.
+    whole: Option<(ResponseHead, ResponseNotes)>,
+    /// What hyper is given in its place.
+    short: Vec<u8>,
     state: State,
     chunks: Chunks,
 }
@@ -38,7 +51,10 @@ enum State {
     #[default]
     Off,
     Recording,
+    /// `head` is to be read.
     Complete,
+    /// `whole` has been read.
+    Whole,
     TooLarge,
 }
 
@@ -46,6 +62,7 @@ impl Recorder {
     /// The next bytes are those of a response.
     pub(super) fn start(&mut self) {
         self.restart();
+        self.whole = None;
         self.state = State::Recording;
         self.chunks = Chunks::default();
     }
@@ -55,6 +72,68 @@ impl Recorder {
         self.line = 0;
         self.lines = 0;
         self.withheld = 0;
+    }
+
+    /// Reads the final head that these bytes begin with, if all of it is there, as it nearly always is. What hyper is to be
+    /// given in place of its first so many bytes is as long at most.
+    ///
+    /// `None` if they have to be fed. All that is unusual is, so that whatever is wrong with a head is found in one way.
+    pub(super) fn read_whole(&mut self, bytes: &[u8]) -> Option<(usize, &[u8])> {
+        if self.state != State::Recording
+            || !self.head.is_empty()
+            || !bytes.starts_with(STATUS_LINE)
+        {
+            return None;
+        }
+        let Parsed {
+            head,
+            mut notes,
+            size,
+        } = parse(bytes).ok()?;
+        // Below 200 are those that another one follows, and 101.
+        if head.status < 200 || size > MAX_HEAD_SIZE {
+            return None;
+        }
+        notes.header_count = self.shorten(&bytes[..VERSION_AND_STATUS], &notes);
+        if self.short.len() > size {
+            return None;
+        }
+        if notes.framing == Framing::Chunked {
+            self.chunks.start();
+        }
+        self.chunks.feed(&bytes[size..]);
+        self.whole = Some((head, notes));
+        self.state = State::Whole;
+        Some((size, &self.short))
+    }
+
+    /// Writes the head that tells hyper what it acts on: where the body ends, and that the connection does. Returns the
+    /// number of its headers.
+    fn shorten(&mut self, begin: &[u8], notes: &ResponseNotes) -> usize {
+        let short = &mut self.short;
+        short.clear();
+        short.extend_from_slice(begin);
+        short.extend_from_slice(b"\r\n");
+        let mut headers = 0;
+        match notes.framing {
+            Framing::None => {}
+            Framing::ContentLength(length) => {
+                let written = write!(short, "content-length: {length}\r\n");
+                written.expect("memory takes all");
+                headers += 1;
+            }
+            Framing::Chunked => {
+                short.extend_from_slice(b"transfer-encoding: chunked\r\n");
+                headers += 1;
+            }
+        }
+        // HTTP/1.0 need not say so.
+        if !notes.reusable && begin.starts_with(b"HTTP/1.1") {
+            short.extend_from_slice(b"connection: close\r\n");
+            headers += 1;
+        }
+        short.extend_from_slice(b"\r\n");
+        headers
     }
 
     /// Looks at bytes on their way to hyper. A head ends with an empty line; empty lines before it and
@@ -155,8 +234,17 @@ impl Recorder {
     /// hyper saw one.
     pub(super) fn finish(&mut self) -> Result<(ResponseHead, ResponseNotes)> {
         match std::mem::take(&mut self.state) {
+            State::Whole => self.whole.take().ok_or_else(disagreement),
             State::Complete => {
-                let (head, mut notes) = parse(std::mem::take(&mut self.head))?;
+                let recorded = std::mem::take(&mut self.head);
+                let Parsed {
+                    head,
+                    mut notes,
+                    size,
+                } = parse(&recorded)?;
+                if size != recorded.len() {
+                    return Err(disagreement());
+                }
                 notes.header_count = notes.header_count.saturating_sub(self.withheld);
                 Ok((head, notes))
             }
@@ -168,6 +256,8 @@ impl Recorder {
 
 /// What every status line begins with.
 const STATUS_LINE: &[u8] = b"HTTP/1.";
+/// The length of what hyper has to know of one.
+const VERSION_AND_STATUS: usize = b"HTTP/1.1 200".len();
 
 /// Reads one response head where hyper does not: before there is a connection for it.
 #[derive(Debug)]

@@ -208,8 +208,17 @@ pub(super) fn server_name(value: &Bound<'_, PyAny>) -> PyResult<String> {
     value.extract()
 }
 
+/// How the headers of a response are to look in Python.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum HeaderForm {
+    /// Names and values, httpcore's form.
+    Pairs,
+    /// Between the two the name in lower case: what an httpx's `Headers` keeps.
+    Lines,
+}
+
 /// What a part looks like in Python; see `_rust.pyi`.
-pub(super) fn part(py: Python<'_>, part: Part) -> PyResult<Py<PyAny>> {
+pub(super) fn part(py: Python<'_>, part: Part, form: HeaderForm) -> PyResult<Py<PyAny>> {
     match part {
         Part::Acquired { connects } => Ok(PyBool::new(py, connects).to_owned().into_any().unbind()),
         Part::Gone { answer: None } | Part::Secured => Ok(py.None()),
@@ -233,9 +242,13 @@ pub(super) fn part(py: Python<'_>, part: Part) -> PyResult<Py<PyAny>> {
             } else {
                 join(py, &body)?.into_any()
             };
+            let lines = match form {
+                HeaderForm::Pairs => headers(py, &head.headers)?,
+                HeaderForm::Lines => header_lines(py, &head.headers)?,
+            };
             let head = (
                 head.status,
-                headers(py, &head.headers)?,
+                lines,
                 extensions(py, &head)?,
                 first,
                 PyBool::new(py, ended),
@@ -258,6 +271,19 @@ fn headers<'py>(py: Python<'py>, headers: &HeaderList) -> PyResult<Bound<'py, Py
     let list = PyList::empty(py);
     for (name, value) in headers.iter() {
         list.append((PyBytes::new(py, name), PyBytes::new(py, value)))?;
+    }
+    Ok(list)
+}
+
+fn header_lines<'py>(py: Python<'py>, headers: &HeaderList) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for (name, value) in headers.iter() {
+        let (name, value) = (PyBytes::new(py, name), PyBytes::new(py, value));
+        let lower = match name.as_bytes().iter().any(u8::is_ascii_uppercase) {
+            true => PyBytes::new(py, &name.as_bytes().to_ascii_lowercase()),
+            false => name.clone(),
+        };
+        list.append((name, lower, value))?;
     }
     Ok(list)
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 
 use super::block_on::Callers;
-use super::convert;
+use super::convert::{self, HeaderForm};
 use super::exceptions::Exceptions;
 use super::network_stream::{AsyncNetworkStream, Network, NetworkStream};
 use super::ready::Ready;
@@ -27,6 +27,7 @@ const CONTENDED: Duration = Duration::from_millis(1);
 pub(super) struct Handle {
     cell: ForkLocal<Held>,
     exceptions: Arc<Exceptions>,
+    headers: HeaderForm,
 }
 
 /// # Drop
@@ -45,6 +46,15 @@ impl Handle {
         Self {
             cell: ForkLocal::new(Held(cell)),
             exceptions,
+            headers: HeaderForm::Pairs,
+        }
+    }
+
+    /// The headers of its response are to be as httpx keeps them.
+    pub(super) fn with_lines(self) -> Self {
+        Self {
+            headers: HeaderForm::Lines,
+            ..self
         }
     }
 
@@ -69,7 +79,7 @@ impl Handle {
 
     fn value(&self, py: Python<'_>, part: Result<Part, Failure>) -> PyResult<Py<PyAny>> {
         match part {
-            Ok(part) => convert::part(py, part),
+            Ok(part) => convert::part(py, part, self.headers),
             Err(failure) => Err(self.raise(py, failure)),
         }
     }
@@ -129,7 +139,8 @@ impl AsyncExchange {
         let current = running::current(py)?;
         if cell.is_fresh() && current.is_cancelled(py)? {
             // The cancellation arrives at this await, which nothing else ends: no byte has been sent.
-            let (awaitable, key) = current.register(py, &self.handle.exceptions)?;
+            let (awaitable, key) =
+                current.register(py, &self.handle.exceptions, self.handle.headers)?;
             cell.listen(want, current.shared.clone(), key);
             return Ok(awaitable.unbind());
         }
@@ -154,7 +165,8 @@ impl AsyncExchange {
         } else {
             current.shared.streak.breaks();
         }
-        let (awaitable, key) = current.register(py, &self.handle.exceptions)?;
+        let (awaitable, key) =
+            current.register(py, &self.handle.exceptions, self.handle.headers)?;
         cell.listen(want, current.shared.clone(), key);
         if !quiet {
             cell.spawn();

@@ -14,6 +14,7 @@ mod exceptions;
 mod exchange;
 mod fair;
 mod life;
+mod models;
 mod modules;
 mod network_stream;
 mod plain;
@@ -37,6 +38,8 @@ mod _rust {
     use super::exchange::{AsyncExchange, Exchange};
     #[pymodule_export]
     use super::life::{after_fork_in_child, after_fork_in_parent, before_fork, ledger};
+    #[pymodule_export]
+    use super::models::Models;
     #[pymodule_export]
     use super::network_stream::{
         AsyncNetworkStream, AsyncOperation, BlockingOperation, NetworkStream,

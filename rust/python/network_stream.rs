@@ -14,6 +14,7 @@ use tokio::runtime::Handle as Runtime;
 
 use super::block_on::Callers;
 use super::convert;
+use super::convert::HeaderForm;
 use super::exceptions::Exceptions;
 use super::exchange::left_behind;
 use super::running;
@@ -280,7 +281,7 @@ impl AsyncOperation {
             return Err(self.exceptions.of_failure(py, left_behind()));
         };
         let current = running::current(py)?;
-        let (awaitable, key) = current.register(py, &self.exceptions)?;
+        let (awaitable, key) = current.register(py, &self.exceptions, HeaderForm::Pairs)?;
         operation.spawn(current.shared.clone(), key);
         Ok(awaitable.unbind())
     }
@@ -330,7 +331,7 @@ impl BlockingOperation {
             return Err(self.exceptions.of_failure(py, left_behind()));
         };
         match self.callers.wait_for(py, |cx| operation.poll_outcome(cx))? {
-            Ok(part) => convert::part(py, part),
+            Ok(part) => convert::part(py, part, HeaderForm::Pairs),
             Err(failure) => Err(self.exceptions.of_failure(py, failure)),
         }
     }

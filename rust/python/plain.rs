@@ -14,7 +14,7 @@ use crate::request::RequestBody;
 use crate::url::Url;
 
 /// Text in ASCII, or bytes.
-struct Text<'py>(Source<'py>);
+pub(super) struct Text<'py>(Source<'py>);
 
 enum Source<'py> {
     Text(Bound<'py, PyString>),
@@ -22,7 +22,7 @@ enum Source<'py> {
 }
 
 impl<'py> Text<'py> {
-    fn of(value: &Bound<'py, PyAny>) -> Option<Self> {
+    pub(super) fn of(value: &Bound<'py, PyAny>) -> Option<Self> {
         if let Ok(bytes) = value.cast_exact::<PyBytes>() {
             return Some(Self(Source::Bytes(bytes.clone())));
         }
@@ -31,7 +31,7 @@ impl<'py> Text<'py> {
         is_ascii.then(|| Self(Source::Text(text.clone())))
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    pub(super) fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Source::Bytes(bytes) => bytes.as_bytes(),
             // It was there when it was looked at.

@@ -15,6 +15,7 @@ use super::block_on::Callers;
 use super::convert;
 use super::exceptions::Exceptions;
 use super::exchange::{AsyncExchange, Exchange, Handle};
+use super::models::Models;
 use super::network_stream::{AsyncNetworkStream, Network, NetworkStream};
 use super::plain;
 use super::ssl;
@@ -274,10 +275,10 @@ pub(super) struct Outgoing<'a> {
 }
 
 /// Those of a request's extensions that the engine heeds itself.
-struct Extensions<'a, 'py> {
-    timeout: Option<&'a Bound<'py, PyAny>>,
+pub(super) struct Extensions<'a, 'py> {
+    pub(super) timeout: Option<&'a Bound<'py, PyAny>>,
     /// `sni_hostname`.
-    server_name: Option<&'a Bound<'py, PyAny>>,
+    pub(super) server_name: Option<&'a Bound<'py, PyAny>>,
 }
 
 impl<D> Engines<D> {
@@ -420,6 +421,19 @@ macro_rules! pool_methods {
                     let running = self.settings.running($open)?;
                     let handle = (self.settings).start(py, &running, outgoing, &extensions, false)?;
                     Ok(($handle)(handle, &running))
+                })
+            }
+
+            fn model_exchange(
+                &self,
+                models: &Models,
+                request: &Bound<'_, PyAny>,
+            ) -> PyResult<Option<$exchange>> {
+                models.send(request, |outgoing, extensions| {
+                    let running = self.settings.running($open)?;
+                    let handle =
+                        (self.settings).start(request.py(), &running, outgoing, extensions, false)?;
+                    Ok(($handle)(handle.with_lines(), &running))
                 })
             }
 

@@ -15,7 +15,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use super::alone::Streak;
 use super::call_out::CallOut;
-use super::convert;
+use super::convert::{self, HeaderForm};
 use super::exceptions::Exceptions;
 use super::exchange::left_behind;
 use super::fair::take_turns;
@@ -57,6 +57,7 @@ struct Waiters {
 struct Waiter {
     wake: Wake,
     exceptions: Arc<Exceptions>,
+    headers: HeaderForm,
     _entry: ForkLocal<Entry>,
 }
 
@@ -132,10 +133,16 @@ impl Shared {
     }
 
     /// Somebody waits from now on, under the returned key.
-    pub(super) fn add(&self, wake: Wake, exceptions: &Arc<Exceptions>) -> usize {
+    pub(super) fn add(
+        &self,
+        wake: Wake,
+        exceptions: &Arc<Exceptions>,
+        headers: HeaderForm,
+    ) -> usize {
         self.waiters.lock().add(Waiter {
             wake,
             exceptions: Arc::clone(exceptions),
+            headers,
             _entry: ForkLocal::new(Entry::new(Item::Waiter)),
         })
     }
@@ -284,7 +291,7 @@ impl Waiter {
 
     fn resolve(self, py: Python<'_>, part: Result<Part, Failure>) -> PyResult<()> {
         let value = match part {
-            Ok(part) => convert::part(py, part),
+            Ok(part) => convert::part(py, part, self.headers),
             Err(failure) => Err(self.exceptions.of_failure(py, failure)),
         };
         match self.wake {

@@ -10,6 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use super::call_out::{CallOut, import};
+use super::convert::HeaderForm;
 use super::exceptions::Exceptions;
 use super::modules::{asyncio_waiting, trio_lowlevel, trio_waiting};
 use super::port::{Place, Shared, Wake};
@@ -125,6 +126,7 @@ impl<'py> Current<'py> {
         &self,
         py: Python<'py>,
         exceptions: &Arc<Exceptions>,
+        headers: HeaderForm,
     ) -> PyResult<(Bound<'py, PyAny>, usize)> {
         let (wake, future) = match &self.library {
             Library::Asyncio(running) => {
@@ -136,7 +138,7 @@ impl<'py> Current<'py> {
                 (Wake::Task(task.unbind()), None)
             }
         };
-        let key = self.shared.add(wake, exceptions);
+        let key = self.shared.add(wake, exceptions, headers);
         let awaitable = match future {
             Some(future) => future,
             None => {

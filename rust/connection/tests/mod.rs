@@ -12,6 +12,7 @@ mod responses;
 mod rests;
 mod reuse;
 mod upgrades;
+mod whole_heads;
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, Read as _, Write as _};
