@@ -21,6 +21,11 @@ pub struct Origin {
     pub port: u32,
 }
 
+/// Whether the engine serves a scheme. `ws` and `wss` are HTTP until the server switches.
+pub fn is_served(scheme: &[u8]) -> bool {
+    matches!(scheme, b"http" | b"https" | b"ws" | b"wss")
+}
+
 /// The port of a URL that has none.
 pub fn default_port(scheme: &[u8]) -> u16 {
     match scheme {

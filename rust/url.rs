@@ -4,12 +4,12 @@
 //! capitals, control characters, fragments, parameters. None of these rules is repeated here. A URL that would need
 //! one is not read at all, and whoever asks lets httpcore read it.
 
-use crate::origin::default_port;
+use crate::origin::{default_port, is_served};
 
 /// What httpcore's `URL` would hold.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Url<'a> {
-    /// `http`, `https`, `ws` or `wss`.
+    /// One that the engine serves.
     pub scheme: &'a [u8],
     /// A name, or an IPv4 address, in lower case.
     pub host: &'a [u8],
@@ -24,7 +24,7 @@ impl<'a> Url<'a> {
     pub fn plain(url: &'a [u8]) -> Option<Self> {
         let colon = url.iter().position(|&byte| byte == b':')?;
         let scheme = &url[..colon];
-        if !matches!(scheme, b"http" | b"https" | b"ws" | b"wss") {
+        if !is_served(scheme) {
             return None;
         }
         let rest = url[colon..].strip_prefix(b"://")?;

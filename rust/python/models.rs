@@ -13,6 +13,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 use super::convert;
 use super::plain::Text;
 use super::pool::{Extensions, Outgoing};
+use crate::origin::is_served;
 use crate::request::RequestBody;
 
 /// The classes of one httpx. Its subclasses' objects are not read: they may say otherwise.
@@ -162,8 +163,7 @@ impl Models {
                 None => return Ok(None),
             },
         };
-        // `ws` and `wss` are HTTP until the server switches.
-        if !matches!(scheme.as_bytes(), b"http" | b"https" | b"ws" | b"wss") {
+        if !is_served(scheme.as_bytes()) {
             return Ok(None);
         }
         Ok(Some(Parts {
