@@ -75,6 +75,12 @@ def test_what_httpx_has_to_look_at_is_not_read(httpx: Any, models: Models) -> No
         setattr(request, name, value)
         return request
 
+    def lines(kept: object) -> Any:
+        """Headers that somebody has reached into."""
+        headers = httpx.Headers()
+        headers._list = kept
+        return headers
+
     reader = models.reader
     assert reader is not None
     for request in (
@@ -87,6 +93,9 @@ def test_what_httpx_has_to_look_at_is_not_read(httpx: Any, models: Models) -> No
         changed("stream", Stream(b"")),
         changed("stream", iter([b"a"])),
         changed("headers", [(b"a", b"b")]),
+        changed("headers", lines([(b"a", b"a", "text")])),
+        changed("headers", lines([(b"a", b"b")])),
+        changed("headers", lines(())),
         changed("method", "G\u00c9T"),
         changed("extensions", {"target": b"*"}),
         changed("extensions", {"trace": print}),

@@ -150,7 +150,9 @@ impl Models {
             return Ok(None);
         }
         let parts = url.getattr(intern!(url.py(), "_uri_reference"))?;
-        let parts = parts.cast::<PyTuple>()?;
+        let Ok(parts) = parts.cast::<PyTuple>() else {
+            return Ok(None);
+        };
         let text = |place| Ok::<_, PyErr>(Text::of(&parts.get_item(place)?));
         let (Some(scheme), Some(host), Some(path)) = (text(0)?, text(2)?, text(4)?) else {
             return Ok(None);
@@ -180,17 +182,16 @@ impl Models {
             return Ok(None);
         }
         let list = headers.getattr(intern!(headers.py(), "_list"))?;
-        let list = list.cast::<PyList>()?;
-        let mut pairs = Vec::with_capacity(list.len());
-        for header in list {
-            let header = header.cast::<PyTuple>()?;
+        let Ok(list) = list.cast::<PyList>() else {
+            return Ok(None);
+        };
+        let pair = |header: Bound<'py, PyAny>| {
+            let header = header.cast_into::<PyTuple>().ok()?;
+            let part = |place| header.get_item(place).ok()?.cast_into::<PyBytes>().ok();
             // Between the two is the name in lower case.
-            pairs.push((
-                header.get_item(0)?.cast_into::<PyBytes>()?,
-                header.get_item(2)?.cast_into::<PyBytes>()?,
-            ));
-        }
-        Ok(Some(pairs))
+            Some((part(0)?, part(2)?))
+        };
+        Ok(list.iter().map(pair).collect())
     }
 }
 
