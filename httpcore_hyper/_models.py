@@ -49,7 +49,7 @@ class Models:
         self._watch = _rust.Watch([(namespace_of(owner), name) for owner, name in places])
         reader = _rust.Models(httpx.Request, httpx.URL, httpx.Headers, httpx.ByteStream)
         try:
-            are_known = _reads(httpx, reader) and self._makes()
+            are_known = default.Response is httpx.Response and _reads(httpx, reader) and self._makes()
         except Exception:  # whatever another httpx says to what it does not know
             are_known = False
         if are_known:

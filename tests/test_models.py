@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 from unittest import mock
@@ -153,6 +154,8 @@ def test_models_that_are_not_the_known_ones_are_left_to_httpx(httpx: Any) -> Non
     ):
         with mock.patch.object(owner, name, value, create=True):
             assert made(httpx).reader is None, name
+    with mock.patch.object(import_module(f"{httpx.__name__}._transports.default"), "Response"):
+        assert made(httpx).reader is None
 
 
 def test_a_replaced_function_is_noticed(httpx: Any, models: Models) -> None:

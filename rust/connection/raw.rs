@@ -1,7 +1,7 @@
-//! The response head as it came: what `recorder` kept of it, read a second time.
+//! The response head as it came.
 //!
 //! hyper lower-cases and groups headers and loses odd reasons; this file keeps case, order, duplicates
-//! and bytes. hyper has accepted the head before it is looked at here, and both must agree about it.
+//! and bytes. What it says of a head hyper has to agree to: it is told so, or has read the same bytes before.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
