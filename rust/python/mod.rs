@@ -17,11 +17,13 @@ mod life;
 mod models;
 mod modules;
 mod network_stream;
+mod outgoing;
 mod plain;
 mod pool;
 mod port;
 mod ready;
 mod running;
+mod settings;
 mod ssl;
 mod watch;
 

@@ -11,8 +11,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 
 use super::convert;
+use super::outgoing::{Extensions, Outgoing};
 use super::plain::Text;
-use super::pool::{Extensions, Outgoing};
 use crate::origin::is_served;
 use crate::request::RequestBody;
 

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use super::convert;
-use super::pool::Outgoing;
+use super::outgoing::Outgoing;
 use crate::request::RequestBody;
 use crate::url::Url;
 
