@@ -88,6 +88,31 @@ fn a_connection_that_sends_nothing_reads_nothing() {
         .expect_err("another request, another head");
 }
 
+#[test]
+fn what_follows_a_response_is_nobodys() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 2\r\n\r\n";
+    run(async {
+        for (method, behind, body, is_reusable) in [
+            ("GET", "hi", "hi", true),
+            ("GET", "hi!", "hi", false),
+            ("GET", "hiHTTP/1.1 200 OK\r\n\r\n", "hi", false),
+            ("HEAD", "", "", true),
+            ("HEAD", "hi", "", false),
+        ] {
+            let (near, mut peer) = tokio::io::duplex(4096);
+            let answer = [ANSWER, behind].concat();
+            peer.write_all(answer.as_bytes())
+                .await
+                .expect("there is room");
+            let mut http = Http1::handshake(near).expect("a handshake does nothing");
+            let answer = exchange(&mut http, head(method, &[]), b"").await;
+            let (_, got) = answer.expect("it is accepted");
+            assert_eq!(got, body.as_bytes());
+            assert_eq!(http.finish_exchange(), is_reusable, "{method} {behind}");
+        }
+    });
+}
+
 /// All that a client says of a response which comes in pieces of this size at most, and is followed by an end.
 async fn outcome(method: &str, response: &[u8], size: usize) -> String {
     let (near, peer) = tokio::io::duplex(size);
