@@ -4,6 +4,7 @@
 //! two names of one address are two origins, so connections are never coalesced.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 
@@ -11,7 +12,7 @@ use bytes::Bytes;
 ///
 /// The port is always filled in (80 for http and ws, 443 for https and wss) and may exceed 65535:
 /// httpcore accepts such a URL and fails when it connects, with `ConnectError`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
     /// `http`, `https`, ... in lower case as it came.
     pub scheme: Bytes,
@@ -31,6 +32,14 @@ pub fn default_port(scheme: &[u8]) -> u16 {
     match scheme {
         b"https" | b"wss" => 443,
         _ => 80,
+    }
+}
+
+/// Of the host and the port alone: they tell nearly all origins apart, and a request is hashed several times.
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.host);
+        state.write_u32(self.port);
     }
 }
 

@@ -39,8 +39,8 @@ pub(super) enum Stage {
 
 /// How far an exchange has come, what of it waits to be taken, and who waits for it.
 pub(super) struct Progress {
-    /// `None` once closed or failed. Apart from the rest, since it is taken out to be dropped.
-    pub(super) exchange: Option<Box<Exchange>>,
+    /// `None` once closed or failed.
+    pub(super) exchange: Option<Exchange>,
     pub(super) stage: Stage,
     pub(super) driven: bool,
     /// Goes no further than to what the caller waits for, and tells of each step apart from the others.
@@ -102,7 +102,7 @@ impl Want {
 impl Progress {
     pub(super) fn new(exchange: Exchange, body_open: bool, stepwise: bool) -> Self {
         Self {
-            exchange: Some(Box::new(exchange)),
+            exchange: Some(exchange),
             stage: if stepwise {
                 Stage::Acquiring
             } else {
