@@ -153,6 +153,38 @@ def acceptance(gathered: list[list[Result]]) -> list[Verdict]:
     return verdicts
 
 
+def is_near(row: Row, gathered: list[list[Result]]) -> bool:
+    """Whether a claim about the row is so near to what it must be that only more rounds can tell."""
+    rows = {results[0].row.name: results for results in gathered if results}
+    for claim in CLAIMS:
+        if claim.row != row.name:
+            continue
+        if isinstance(claim, Claim):
+            found = ratios(claim, rows[row.name])
+        else:
+            found = costs(rows[row.name], rows.get(claim.base, []))
+        if any(ratio is not None and abs(ratio / claim.must - 1) <= NEAR for ratio in found):
+            return True
+    return False
+
+
+def ratios(claim: Claim, results: list[Result]) -> tuple[float | None, float | None]:
+    """How many times the peer's rate, and the same by CPU time."""
+    by_name = {result.variant.name: result for result in results}
+    mine, peer = by_name.get(claim.own, ours(results)), by_name.get(claim.peer)
+    if peer is None:
+        return None, None
+    own, other = mine.median("rate"), peer.median("rate")
+    own_cpu, other_cpu = mine.median("cpu_us"), peer.median("cpu_us")
+    return own and other and own / other, own_cpu and other_cpu and other_cpu / own_cpu
+
+
+def costs(results: list[Result], base: list[Result]) -> tuple[float | None]:
+    """How many times the CPU time of the other row."""
+    cost, least = ours(results).median("cpu_us"), ours(base).median("cpu_us") if base else None
+    return (cost and least and cost / least,)
+
+
 def bound(peer: Result, results: list[Result]) -> str:
     """How many times the rate of a peer bare sockets reach, in words; nothing where there are none."""
     for result in results:
@@ -192,11 +224,10 @@ def judge(claim: Claim, results: list[Result]) -> Verdict:
         # No figure, or not one answer in the time: no ratio can be claimed from it.
         why = peer.problem if peer else "not run"
         return verdict(f"{number(own)} {unit}; {claim.peer}: {why or 'no figure'}", UNKNOWN)
-    rate = own / other
+    rate, cpu = own / other, ratios(claim, results)[1]
     problem = f"; {claim.peer}: {peer.problem}" if peer.problem else ""
     figure = f"{rate:.2f}x ({number(own)} / {number(other)} {unit}{problem})"
     own_cpu, other_cpu = mine.median("cpu_us"), peer.median("cpu_us")
-    cpu = other_cpu / own_cpu if own_cpu and other_cpu else None
     if cpu is not None:
         figure += f"; by CPU {cpu:.2f}x ({number(own_cpu, 1)} / {number(other_cpu, 1)} us)"
     holds = reaches(rate, cpu, claim.must)

@@ -105,10 +105,10 @@ def measure(
     row: Row,
     variants: list[Variant],
     order: dict[str, Any],
-    rounds: int,
+    goes_on: Callable[[int, list[Result]], bool],
     progress: Callable[[str], None],
 ) -> list[Result]:
-    """One row, all rounds, of some of its variants."""
+    """One row, of some of its variants, until `goes_on`, asked with the rounds so far, denies it."""
     results = [Result(row, variant) for variant in variants]
     workers: dict[str, Worker] = {}
     try:
@@ -120,14 +120,16 @@ def measure(
                 result.problem = (
                     "not installed" if "missing" in first else first.get("failed", "did not start")
                 )
-        for number in range(rounds):
+        number = 0
+        while goes_on(number, results):
             for result in results if number % 2 == 0 else reversed(results):
                 if result.problem:
                     continue
-                progress(f"{row.name}: round {number + 1} of {rounds}, {result.variant.name}")
+                progress(f"{row.name}: round {number + 1}, {result.variant.name}")
                 one_round(result, workers[result.variant.name], order)
                 if result.problem:
                     workers[result.variant.name].stop()
+            number += 1
     finally:
         for worker in workers.values():
             worker.stop()
