@@ -108,6 +108,9 @@ def _told(request: httpx.Request) -> tuple[Any, ...]:
 
 
 def _samples(httpx: Any) -> Iterator[Any]:
+    # Nothing here makes httpx load or compile what a program may never need: an import waits for it.
     yield httpx.Request("GET", "http://example.org")
-    yield httpx.Request("post", "https://user:word@Ex\u00e4mple.org:8443/a b/?q=\u00e9#part", content=b"body")
-    yield httpx.Request("PUT", "http://[::1]:8000?", headers=[("X-A", "1"), ("x-a", "2")], json={"a": 1})
+    headers = [("X-A", "1"), ("x-a", "2")]
+    yield httpx.Request(
+        "post", "https://user:word@Example.org:8443/a b/?q=c#d", headers=headers, content=b"e"
+    )
