@@ -163,15 +163,24 @@ def is_near(row: Row, gathered: list[list[Result]]) -> bool:
             found = ratios(claim, rows[row.name])
         else:
             found = costs(rows[row.name], rows.get(claim.base, []))
-        if any(ratio is not None and abs(ratio / claim.must - 1) <= NEAR for ratio in found):
+        if any(ratio is not None and near(ratio, claim.must) for ratio in found):
             return True
     return False
 
 
+def near(ratio: float, level: float) -> bool:
+    return abs(ratio / level - 1) <= NEAR
+
+
+def sides(claim: Claim, results: list[Result]) -> tuple[Result, Result | None]:
+    """What is compared: ours, and the peer if it was run."""
+    by_name = {result.variant.name: result for result in results}
+    return by_name.get(claim.own, ours(results)), by_name.get(claim.peer)
+
+
 def ratios(claim: Claim, results: list[Result]) -> tuple[float | None, float | None]:
     """How many times the peer's rate, and the same by CPU time."""
-    by_name = {result.variant.name: result for result in results}
-    mine, peer = by_name.get(claim.own, ours(results)), by_name.get(claim.peer)
+    mine, peer = sides(claim, results)
     if peer is None:
         return None, None
     own, other = mine.median("rate"), peer.median("rate")
@@ -204,14 +213,13 @@ def ours(results: list[Result]) -> Result:
 
 def reaches(rate: float, cpu: float | None, level: float) -> bool:
     """Whether a ratio of rates is at least `level`; near to it the ratio of CPU times decides."""
-    if cpu is not None and abs(rate / level - 1) <= NEAR:
+    if cpu is not None and near(rate, level):
         return cpu >= level
     return rate >= level
 
 
 def judge(claim: Claim, results: list[Result]) -> Verdict:
-    mine = next((one for one in results if one.variant.name == claim.own), ours(results))
-    peer = next((one for one in results if one.variant.name == claim.peer), None)
+    mine, peer = sides(claim, results)
     moonshot = f"{claim.moonshot:g}x" if claim.moonshot else ""
 
     def verdict(figure: str, word: str) -> Verdict:
@@ -231,7 +239,7 @@ def judge(claim: Claim, results: list[Result]) -> Verdict:
     if cpu is not None:
         figure += f"; by CPU {cpu:.2f}x ({number(own_cpu, 1)} / {number(other_cpu, 1)} us)"
     holds = reaches(rate, cpu, claim.must)
-    if cpu is not None and abs(rate / claim.must - 1) <= NEAR:
+    if cpu is not None and near(rate, claim.must):
         figure += ", which decides"
     if mine.problem:
         figure += f"; ours: {mine.problem}"

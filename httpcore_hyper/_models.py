@@ -19,7 +19,7 @@ from ._way import namespace_of
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Lines", "Models"]
+__all__ = ["Models"]
 
 Lines = list[tuple[bytes, bytes, bytes]]
 """Headers as httpx keeps them: the name of the wire, the name in lower case, the value."""

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     import httpcore
 
 
-__all__ = ["SCHEMES", "EnginePool"]
+__all__ = ["EnginePool"]
 
 logger = logging.getLogger("httpcore_hyper")
 
 # What the engine serves. `ws` and `wss` are HTTP until the server switches.
-SCHEMES = frozenset({b"http", b"https", b"ws", b"wss"})
+_SCHEMES = frozenset({b"http", b"https", b"ws", b"wss"})
 
 # The engine's own limit; more attempts than any process lives to make.
 _MAX_RETRIES = 2**32 - 1
@@ -154,7 +154,7 @@ class EnginePool(Calls):
     def handle_request(self, request: httpcore.Request) -> httpcore.Response:
         """Sends a request and returns its response, whose body has yet to be read and closed."""
         untouched = self._is_untouched()
-        if request.url.scheme not in SCHEMES or not (untouched or self.delegated is None):
+        if request.url.scheme not in _SCHEMES or not (untouched or self.delegated is None):
             # Of a scheme that nobody serves httpcore says so itself.
             return super().handle_request(request)
 

@@ -175,10 +175,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed> {
         reusable: bytes.starts_with(b"HTTP/1.1") && !close && !lengths.ambiguous(),
     };
     let reason = reason(bytes);
-    let bytes = match appended.is_empty() {
-        true => Bytes::copy_from_slice(bytes),
-        false => Bytes::from([bytes, &appended].concat()),
-    };
+    let bytes = Bytes::from([bytes, &appended].concat());
     let head = ResponseHead {
         status,
         version: bytes.slice(..b"HTTP/1.1".len()),

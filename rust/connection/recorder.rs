@@ -38,7 +38,7 @@ pub(super) struct Recorder {
     withheld: usize,
     /// The last line was one that hyper is given, and so are those that it is continued by.
     passes: bool,
-    /// A head that came in one piece, and was read at once.
+    /// A head that came in one piece, and was read at once; until it is asked for.
     whole: Option<(ResponseHead, ResponseNotes)>,
     /// What hyper is given in its place.
     short: Vec<u8>,
@@ -51,10 +51,7 @@ enum State {
     #[default]
     Off,
     Recording,
-    /// `head` is to be read.
     Complete,
-    /// `whole` has been read.
-    Whole,
     TooLarge,
 }
 
@@ -103,7 +100,7 @@ impl Recorder {
         }
         self.chunks.feed(&bytes[size..]);
         self.whole = Some((head, notes));
-        self.state = State::Whole;
+        self.state = State::Off;
         Some((size, &self.short))
     }
 
@@ -233,8 +230,10 @@ impl Recorder {
     /// `RemoteProtocol` for what h11 refuses and hyper does not, or when no head was recorded although
     /// hyper saw one.
     pub(super) fn finish(&mut self) -> Result<(ResponseHead, ResponseNotes)> {
+        if let Some(whole) = self.whole.take() {
+            return Ok(whole);
+        }
         match std::mem::take(&mut self.state) {
-            State::Whole => self.whole.take().ok_or_else(disagreement),
             State::Complete => {
                 let recorded = std::mem::take(&mut self.head);
                 let Parsed {

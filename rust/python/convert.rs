@@ -229,7 +229,7 @@ pub(super) fn part(py: Python<'_>, part: Part, form: HeaderForm) -> PyResult<Py<
                 PyBytes::new(py, &answer.version),
                 answer.status,
                 PyBytes::new(py, answer.reason.as_deref().unwrap_or_default()),
-                headers(py, &answer.headers)?,
+                headers(py, &answer.headers, HeaderForm::Pairs)?,
             );
             Ok(answer.into_pyobject(py)?.into_any().unbind())
         }
@@ -242,13 +242,9 @@ pub(super) fn part(py: Python<'_>, part: Part, form: HeaderForm) -> PyResult<Py<
             } else {
                 join(py, &body)?.into_any()
             };
-            let lines = match form {
-                HeaderForm::Pairs => headers(py, &head.headers)?,
-                HeaderForm::Lines => header_lines(py, &head.headers)?,
-            };
             let head = (
                 head.status,
-                lines,
+                headers(py, &head.headers, form)?,
                 extensions(py, &head)?,
                 first,
                 PyBool::new(py, ended),
@@ -261,29 +257,30 @@ pub(super) fn part(py: Python<'_>, part: Part, form: HeaderForm) -> PyResult<Py<
 /// Trailers as a header list; empty for none.
 pub(super) fn trailers(py: Python<'_>, trailers: Option<&HeaderList>) -> PyResult<Py<PyAny>> {
     let list = match trailers {
-        Some(trailers) => headers(py, trailers)?,
+        Some(trailers) => headers(py, trailers, HeaderForm::Pairs)?,
         None => PyList::empty(py),
     };
     Ok(list.into_any().unbind())
 }
 
-fn headers<'py>(py: Python<'py>, headers: &HeaderList) -> PyResult<Bound<'py, PyList>> {
+fn headers<'py>(
+    py: Python<'py>,
+    headers: &HeaderList,
+    form: HeaderForm,
+) -> PyResult<Bound<'py, PyList>> {
     let list = PyList::empty(py);
     for (name, value) in headers.iter() {
-        list.append((PyBytes::new(py, name), PyBytes::new(py, value)))?;
-    }
-    Ok(list)
-}
-
-fn header_lines<'py>(py: Python<'py>, headers: &HeaderList) -> PyResult<Bound<'py, PyList>> {
-    let list = PyList::empty(py);
-    for (name, value) in headers.iter() {
-        let (name, value) = (PyBytes::new(py, name), PyBytes::new(py, value));
-        let lower = match name.as_bytes().iter().any(u8::is_ascii_uppercase) {
-            true => PyBytes::new(py, &name.as_bytes().to_ascii_lowercase()),
-            false => name.clone(),
-        };
-        list.append((name, lower, value))?;
+        let kept = (PyBytes::new(py, name), PyBytes::new(py, value));
+        match form {
+            HeaderForm::Pairs => list.append(kept)?,
+            HeaderForm::Lines => {
+                let lower = match name.iter().any(u8::is_ascii_uppercase) {
+                    true => PyBytes::new(py, &name.to_ascii_lowercase()),
+                    false => kept.0.clone(),
+                };
+                list.append((kept.0, lower, kept.1))?;
+            }
+        }
     }
     Ok(list)
 }

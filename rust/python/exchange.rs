@@ -42,19 +42,16 @@ impl Drop for Held {
 }
 
 impl Handle {
-    pub(super) fn new(cell: Arc<ExchangeCell>, exceptions: Arc<Exceptions>) -> Self {
+    /// `headers` are those of the response.
+    pub(super) fn new(
+        cell: Arc<ExchangeCell>,
+        exceptions: Arc<Exceptions>,
+        headers: HeaderForm,
+    ) -> Self {
         Self {
             cell: ForkLocal::new(Held(cell)),
             exceptions,
-            headers: HeaderForm::Pairs,
-        }
-    }
-
-    /// The headers of its response are to be as httpx keeps them.
-    pub(super) fn with_lines(self) -> Self {
-        Self {
-            headers: HeaderForm::Lines,
-            ..self
+            headers,
         }
     }
 

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::block_on::Callers;
-use super::convert;
+use super::convert::{self, HeaderForm};
 use super::exchange::{AsyncExchange, Exchange};
 use super::models::Models;
 use super::network_stream::{AsyncNetworkStream, NetworkStream};
@@ -28,7 +28,7 @@ pub(super) struct Pool {
     settings: Settings<Arc<Callers>>,
 }
 
-/// The methods that both classes have. Only `exchange` differs, in how the runtime is had.
+/// The methods that both classes have. Only `begin` differs, in how the runtime is had.
 macro_rules! pool_methods {
     ($pool:ident, $exchange:ident, $stream:ident, $open:expr, $handle:expr, $view:expr) => {
         #[pymethods]
@@ -91,7 +91,6 @@ macro_rules! pool_methods {
                 server_name: Option<&Bound<'_, PyAny>>,
                 stepwise: bool,
             ) -> PyResult<$exchange> {
-                let running = self.settings.running($open)?;
                 let pairs = convert::header_pairs(headers)?;
                 let outgoing = Outgoing {
                     method,
@@ -106,8 +105,7 @@ macro_rules! pool_methods {
                     },
                 };
                 let extensions = Extensions { timeout, server_name };
-                let handle = (self.settings).start(py, &running, outgoing, &extensions, stepwise)?;
-                Ok(($handle)(handle, &running))
+                self.begin(py, outgoing, &extensions, stepwise, HeaderForm::Pairs)
             }
 
             #[allow(clippy::too_many_arguments)] // those of httpcore's `request`
@@ -123,9 +121,7 @@ macro_rules! pool_methods {
             ) -> PyResult<Option<$exchange>> {
                 let extensions = Extensions { timeout, server_name };
                 plain::send(method, url, headers, content, |outgoing| {
-                    let running = self.settings.running($open)?;
-                    let handle = (self.settings).start(py, &running, outgoing, &extensions, false)?;
-                    Ok(($handle)(handle, &running))
+                    self.begin(py, outgoing, &extensions, false, HeaderForm::Pairs)
                 })
             }
 
@@ -135,10 +131,7 @@ macro_rules! pool_methods {
                 request: &Bound<'_, PyAny>,
             ) -> PyResult<Option<$exchange>> {
                 models.send(request, |outgoing, extensions| {
-                    let running = self.settings.running($open)?;
-                    let handle =
-                        (self.settings).start(request.py(), &running, outgoing, extensions, false)?;
-                    Ok(($handle)(handle.with_lines(), &running))
+                    self.begin(request.py(), outgoing, extensions, false, HeaderForm::Lines)
                 })
             }
 
@@ -168,6 +161,22 @@ macro_rules! pool_methods {
 
             fn network_stream(&self, id: u64) -> Option<$stream> {
                 self.settings.network_stream(id).map($view)
+            }
+        }
+
+        impl $pool {
+            fn begin(
+                &self,
+                py: Python<'_>,
+                outgoing: Outgoing<'_>,
+                extensions: &Extensions<'_, '_>,
+                stepwise: bool,
+                form: HeaderForm,
+            ) -> PyResult<$exchange> {
+                let running = self.settings.running($open)?;
+                let handle =
+                    (self.settings).start(py, &running, outgoing, extensions, stepwise, form)?;
+                Ok(($handle)(handle, &running))
             }
         }
     };

@@ -11,7 +11,7 @@ use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::convert;
+use super::convert::{self, HeaderForm};
 use super::exceptions::Exceptions;
 use super::exchange::Handle;
 use super::network_stream::Network;
@@ -228,6 +228,7 @@ impl<D> Settings<D> {
         outgoing: Outgoing<'_>,
         extensions: &Extensions<'_, '_>,
         stepwise: bool,
+        form: HeaderForm,
     ) -> PyResult<Handle> {
         let Outgoing {
             method,
@@ -256,7 +257,7 @@ impl<D> Settings<D> {
             timeouts: convert::timeouts(extensions.timeout)?,
         };
         let cell = ExchangeCell::start(Arc::clone(&running.engine), request, stepwise);
-        Ok(Handle::new(cell, Arc::clone(&self.exceptions)))
+        Ok(Handle::new(cell, Arc::clone(&self.exceptions), form))
     }
 }
 impl<D> Engines<D> {

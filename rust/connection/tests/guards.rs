@@ -209,11 +209,23 @@ impl Numbers {
         self.0 ^= self.0 << 17;
         (self.0 % bound as u64) as usize
     }
+
+    /// Changes one byte, or a few, as an odd server might.
+    pub(super) fn mutate(&mut self, response: &mut Vec<u8>) {
+        const ODD: &[u8] = b"\r\n\t :,;0159\0\x01\x7f\x80\xffHTtpchunked";
+        let at = self.below(response.len());
+        let odd = ODD[self.below(ODD.len())];
+        match self.below(4) {
+            0 => response[at] = odd,
+            1 => response.insert(at, odd),
+            2 => drop(response.remove(at)),
+            _ => response.extend_from_within(at..),
+        }
+    }
 }
 
 #[test]
 fn the_recorded_head_agrees_with_hyper_about_mutated_ones() {
-    const ODD: &[u8] = b"\r\n\t :,;0159\0\x01\x7f\x80\xffHTtpchunked";
     const ROUNDS: usize = 5000;
     let seeds: [&[u8]; 4] = [
         b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 2\r\n\r\nhi",
@@ -227,14 +239,7 @@ fn the_recorded_head_agrees_with_hyper_about_mutated_ones() {
         for round in 0..ROUNDS {
             let mut response = seeds[round % seeds.len()].to_vec();
             for _ in 0..=numbers.below(3) {
-                let at = numbers.below(response.len());
-                let odd = ODD[numbers.below(ODD.len())];
-                match numbers.below(4) {
-                    0 => response[at] = odd,
-                    1 => response.insert(at, odd),
-                    2 => drop(response.remove(at)),
-                    _ => response.extend_from_within(at..),
-                }
+                numbers.mutate(&mut response);
             }
             let (near, mut peer) = tokio::io::duplex(ROOMY);
             let mut http = Http1::handshake(near).expect("a handshake does nothing");
