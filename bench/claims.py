@@ -81,6 +81,9 @@ CLAIMS: tuple[Claim | Cost, ...] = (
     Claim(_HTTPX_1, "httpx + pyreqwest", 1.35, 1.6),
     Claim("GET, under httpx, sync, 1 threads", "httpx + null pool", 0.75, 0.9),
     Claim("GET, under httpx, sync, 16 threads", "httpx + null pool", 0.85, 1.0),
+    # The two with one request at a time once more, without the machine's waking another core up.
+    Claim(f"{_HTTPX_1}, one core", "httpx + null pool", 0.7, 0.85),
+    Claim("GET, under httpx, sync, 1 threads, one core", "httpx + null pool", 0.75, 0.9),
     Claim(_POOL_1, "aiohttp", 1.4, 2),
     Claim(_POOL_1, "pyreqwest", 1.25, 1.8),
     Claim(_POOL_64, "httpcore2", 15, 25),

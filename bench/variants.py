@@ -153,6 +153,7 @@ def _rows() -> tuple[Row, ...]:
         rows += [Row(f"GET, {words}, sync, {size} threads", level, "sync", "get", size) for size in sizes]
     rows.append(Row("GET, pool, asyncio, c=1, one core", "pool", "asyncio", one_core=True))
     rows.append(Row("GET, pool, sync, 1 threads, one core", "pool", "sync", one_core=True))
+    rows.append(Row("GET, under httpx, asyncio, c=1, one core", "httpx", "asyncio", one_core=True))
     rows.append(Row("GET, under httpx, sync, 1 threads, one core", "httpx", "sync", one_core=True))
     for work, words in (
         ("download", "download 256 MB"),
