@@ -20,7 +20,7 @@ from .variants import ROWS, Row, Variant
 
 # Per round: seconds measured and seconds of warm-up. On two cores a full run takes an hour, a quick one less
 # than five minutes.
-FULL, QUICK = (1.0, 0.3), (0.3, 0.1)
+FULL, QUICK = (0.5, 0.2), (0.3, 0.1)
 FULL_ROUNDS, QUICK_ROUNDS = 5, 3
 # Of a row with a claim that fewer cannot decide.
 NEAR_ROUNDS = 9

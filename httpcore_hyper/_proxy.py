@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._flavour import Flavour
 from ._ssl import Policy, Sessions
@@ -27,8 +26,7 @@ class Credentials(tuple[bytes, bytes]):
         return f"({self[0]!r}, ...)"
 
 
-@dataclass(frozen=True, repr=False)
-class Settings:
+class Settings(NamedTuple):
     """One proxy, as the engine takes it. Not shown: headers and credentials are secrets."""
 
     is_socks: bool
@@ -42,6 +40,9 @@ class Settings:
     """What a SOCKS proxy is sent."""
     sessions: Sessions
     """The TLS with the proxy itself."""
+
+    def __repr__(self) -> str:
+        return object.__repr__(self)
 
     @property
     def origin(self) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from .._flavour import Flavour, Replacement
 from .._way import Way
@@ -19,8 +18,7 @@ from .network_stream import AsyncNetworkStream
 __all__ = ["AsyncClasses", "build"]
 
 
-@dataclass(frozen=True)
-class AsyncClasses:
+class AsyncClasses(NamedTuple):
     """What one door has built on one flavour."""
 
     flavour: Flavour

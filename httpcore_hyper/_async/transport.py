@@ -5,10 +5,9 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import _rust
 from .._flavour import Flavour, Replacement, public_module
@@ -123,8 +122,7 @@ class AsyncEngineTransport(_Base):
         return exchange
 
 
-@dataclass(frozen=True)
-class _Parts:
+class _Parts(NamedTuple):
     """What the direct way needs of one httpx."""
 
     models: Models

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from .._flavour import Flavour, Replacement
 from .._way import Way
@@ -20,8 +19,7 @@ from .network_stream import NetworkStream
 __all__ = ["Classes", "build"]
 
 
-@dataclass(frozen=True)
-class Classes:
+class Classes(NamedTuple):
     """What one door has built on one flavour."""
 
     flavour: Flavour
