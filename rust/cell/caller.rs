@@ -1,4 +1,4 @@
-//! Caller: an exchange that is driven on its caller's own thread, before there is a task for it.
+//! Caller: an exchange that is driven on its caller's own thread, before there is a task for it or in that one's place.
 //!
 //! A request's bytes leave without a hop to another thread, and where the caller's loop watches the socket the answer
 //! comes without one as well. Whatever takes longer, or would make the caller wait, is left to the task.
@@ -12,7 +12,7 @@ use parking_lot::MutexGuard;
 
 use super::progress::{Progress, Stage, Wanted};
 use super::{ExchangeCell, Failure, Part, Want};
-use crate::poll_set::PollSet;
+use crate::poll_set::{PollSet, polling_for_runtime};
 
 /// What a wake-up means that comes before there is a task: one of the states below.
 #[derive(Default)]
@@ -41,17 +41,35 @@ impl ExchangeCell {
         set: &Arc<PollSet>,
     ) -> Option<Result<Part, Failure>> {
         let mut progress = self.progress.lock();
-        if self.is_spawned(&progress) {
-            return progress.take(want);
-        }
-        progress.wanted = Some(Wanted::now(want));
-        self.poll_here(progress, set, |progress| {
+        let take = |progress: &mut Progress| {
             let part = progress.take(want);
             if part.is_some() {
                 progress.wanted = None;
             }
             part
-        })
+        };
+        if !self.is_spawned(&progress) {
+            progress.wanted = Some(Wanted::now(want));
+            return self.poll_here(progress, set, take);
+        }
+        if progress.pushed {
+            progress.wanted = Some(Wanted::now(want));
+            self.poll_for_task(&mut progress);
+        }
+        take(&mut progress)
+    }
+
+    /// Polls in the place of the task, which sleeps: what was pushed leaves without a hop to another thread. The task is
+    /// woken as if it had polled itself.
+    fn poll_for_task(&self, progress: &mut Progress) {
+        let Some(task) = progress.parked.clone() else {
+            return; // it is awake, and about to poll
+        };
+        let _context = self.engine.runtime.enter();
+        let driven = polling_for_runtime(|| progress.advance(&mut Context::from_waker(&task)));
+        if driven.is_ready() {
+            progress.unpark();
+        }
     }
 
     /// Polls on the thread of the caller's loop, after a wake-up from `set`. What is finished then is announced.

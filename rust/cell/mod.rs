@@ -160,7 +160,7 @@ impl ExchangeCell {
         &self.engine.runtime
     }
 
-    /// Hands over one more chunk of a pushed body.
+    /// Hands over one more chunk of a pushed body. It goes on with whoever waits for [`Want::Sent`] next.
     ///
     /// # Errors
     ///
@@ -169,7 +169,7 @@ impl ExchangeCell {
         self.send(|exchange| exchange.push(chunk), true)
     }
 
-    /// Says that a pushed body has ended.
+    /// Says that a pushed body has ended. It goes on as after [`ExchangeCell::push`].
     ///
     /// # Errors
     ///
@@ -195,7 +195,7 @@ impl ExchangeCell {
             Ok(()) => {
                 progress.stage = Stage::Sending;
                 progress.body_open = body_open;
-                progress.unpark();
+                progress.pushed = true;
                 Ok(())
             }
             Err(error) => {

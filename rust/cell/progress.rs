@@ -53,6 +53,8 @@ pub(super) struct Progress {
     passes: bool,
     /// The caller pushes the body and has not said that it ends.
     pub(super) body_open: bool,
+    /// Nobody has polled since the last push.
+    pub(super) pushed: bool,
     pub(super) head: Option<ResponseHead>,
     pub(super) body: VecDeque<Bytes>,
     /// Invariant: the sum of the lengths in `body`.
@@ -114,6 +116,7 @@ impl Progress {
             proxy_answer: None,
             passes: false,
             body_open,
+            pushed: false,
             head: None,
             body: VecDeque::new(),
             buffered: 0,
@@ -126,6 +129,7 @@ impl Progress {
     /// Drives the exchange as far as it goes now. Ready when there is nothing left to drive.
     pub(super) fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.driven = true;
+        self.pushed = false;
         match catch_unwind(AssertUnwindSafe(|| self.advance_or_fail(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(Ok(()))) => Poll::Ready(()),
@@ -284,9 +288,9 @@ impl Progress {
         }
     }
 
-    /// Lets the task of a stepwise exchange go on: the caller has asked for another step.
+    /// Lets the task go on, if it waits for the caller to wait: in a stepwise exchange, and after a push.
     pub(super) fn allow(&mut self) {
-        if self.stepwise {
+        if self.stepwise || self.pushed {
             self.unpark();
         }
     }

@@ -129,6 +129,82 @@ fn a_task_takes_the_socket_along() {
     at.end();
 }
 
+/// An exchange that a task drives, whose body is pushed; its head has been sent.
+fn pushed(house: &House, port: u16, length: usize) -> Arc<ExchangeCell> {
+    let length = length.to_string();
+    let cell = house.start_with(port, &[("Content-Length", &length)], RequestBody::Pushed);
+    cell.spawn();
+    let sent = announced(&cell, Want::Sent);
+    assert!(matches!(sent, Ok(Part::Sent { takes_more: true })));
+    cell
+}
+
+#[test]
+fn a_push_leaves_without_the_task() {
+    let house = House::new();
+    let set = Arc::new(PollSet::new().expect("there are descriptors left"));
+    let (port, server) = house.serve(|mut peer| async move {
+        peer.head().await.expect("a request comes");
+        let body = peer.exactly(2).await;
+        peer.send(ANSWER).await;
+        peer.gone().await;
+        body
+    });
+    let cell = pushed(&house, port, 2);
+    // The only worker has something else to do.
+    let (is_busy, busy) = channel();
+    let (go_on, told) = channel::<()>();
+    house.runtime.spawn(async move {
+        is_busy.send(()).expect("the test waits");
+        let _ = told.recv();
+    });
+    busy.recv_timeout(HANGS).expect("the worker is free");
+    for (chunk, takes_more) in [("a", true), ("b", true), ("", false)] {
+        match chunk {
+            "" => cell.finish().expect("the body is whole"),
+            chunk => cell.push(chunk.into()).expect("it was announced"),
+        }
+        let part = cell.try_drive(Want::Sent, &set);
+        let Some(Ok(Part::Sent { takes_more: more })) = part else {
+            panic!("the task was waited for: {part:?}");
+        };
+        assert_eq!(more, takes_more);
+    }
+    drop(go_on);
+    assert_eq!(head(announced(&cell, Want::Head)).0, 200);
+    cell.close();
+    house.engine.close();
+    assert_eq!(house.join(server), b"ab");
+}
+
+#[test]
+fn a_push_that_finds_no_room_is_the_tasks() {
+    // More than both ends of a connection keep.
+    const LARGE: usize = 64 * 1024 * 1024;
+    let house = House::new();
+    let set = Arc::new(PollSet::new().expect("there are descriptors left"));
+    let (go_on, told) = oneshot::channel::<()>();
+    let (port, server) = house.serve(|mut peer| async move {
+        peer.head().await.expect("a request comes");
+        told.await.expect("the test goes on");
+        let body = peer.exactly(LARGE).await;
+        peer.gone().await;
+        body == vec![b'x'; LARGE]
+    });
+    let cell = pushed(&house, port, LARGE);
+    cell.push(vec![b'x'; LARGE].into())
+        .expect("it was announced");
+    let part = cell.try_drive(Want::Sent, &set);
+    assert!(part.is_none(), "nobody reads: {part:?}");
+    go_on.send(()).expect("the server waits");
+    assert!(matches!(
+        announced(&cell, Want::Sent),
+        Ok(Part::Sent { takes_more: true })
+    ));
+    cell.close();
+    assert!(house.join(server));
+}
+
 #[test]
 fn another_loop_takes_the_socket_along() {
     let mut at = Loop::new();
