@@ -32,8 +32,8 @@ TESTS = [
     "hypercorn",
     "tomli; python_version < '3.11'",
 ]
-# Most tests wait for a server or a clock most of the time.
-PARALLEL = ("--numprocesses=auto", "--dist=worksteal")
+# Two for each core: most tests wait for a server or a clock most of the time.
+PARALLEL = (f"--numprocesses={2 * (os.cpu_count() or 1)}", "--dist=worksteal")
 # The versions that are supported, as far as they are installed. pyenv's come first: its shims are there for
 # versions that it does not run.
 os.environ["PATH"] = os.pathsep.join(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from threading import RLock, local
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -16,14 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ._flavour import Flavour
 
 if TYPE_CHECKING:
-    from importlib.abc import Loader
-    from importlib.machinery import ModuleSpec
-
     from typing_extensions import Self
-
-    _Loader = Loader
-else:
-    _Loader = object  # which has nothing for us, and takes half a millisecond to import
 
 __all__ = ["Installation", "install", "uninstall"]
 
@@ -124,7 +119,7 @@ def _rebind(module: ModuleType, new: dict[type, type]) -> None:
             setattr(module, name, new[value])
 
 
-class _Finder:
+class _Finder(MetaPathFinder):
     """Sees the two packages being imported, and swaps them when they are."""
 
     def __init__(self) -> None:
@@ -150,7 +145,7 @@ class _Finder:
         return None
 
 
-class _Swapping(_Loader):
+class _Swapping(Loader):
     """The package's own loader, with our step at its end."""
 
     def __init__(self, loader: Loader) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ._flavour import Flavour
 from ._ssl import Policy, Sessions
@@ -26,7 +27,8 @@ class Credentials(tuple[bytes, bytes]):
         return f"({self[0]!r}, ...)"
 
 
-class Settings(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class Settings:
     """One proxy, as the engine takes it. Not shown: headers and credentials are secrets."""
 
     is_socks: bool
@@ -40,9 +42,6 @@ class Settings(NamedTuple):
     """What a SOCKS proxy is sent."""
     sessions: Sessions
     """The TLS with the proxy itself."""
-
-    def __repr__(self) -> str:
-        return object.__repr__(self)
 
     @property
     def origin(self) -> str:

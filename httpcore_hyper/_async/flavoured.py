@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 from .._flavour import Flavour, Replacement
 from .._way import Way
@@ -18,7 +19,8 @@ from .network_stream import AsyncNetworkStream
 __all__ = ["AsyncClasses", "build"]
 
 
-class AsyncClasses(NamedTuple):
+@dataclass(frozen=True)
+class AsyncClasses:
     """What one door has built on one flavour."""
 
     flavour: Flavour

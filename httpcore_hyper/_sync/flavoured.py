@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 from .._flavour import Flavour, Replacement
 from .._way import Way
@@ -19,7 +20,8 @@ from .network_stream import NetworkStream
 __all__ = ["Classes", "build"]
 
 
-class Classes(NamedTuple):
+@dataclass(frozen=True)
+class Classes:
     """What one door has built on one flavour."""
 
     flavour: Flavour

@@ -6,9 +6,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .. import _rust
 from .._flavour import Flavour, Replacement, public_module
@@ -123,7 +124,8 @@ class EngineTransport(_Base):
         return exchange
 
 
-class _Parts(NamedTuple):
+@dataclass(frozen=True)
+class _Parts:
     """What the direct way needs of one httpx."""
 
     models: Models
