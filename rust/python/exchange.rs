@@ -14,6 +14,7 @@ use super::exceptions::Exceptions;
 use super::network_stream::{AsyncNetworkStream, Network, NetworkStream};
 use super::ready::Ready;
 use super::running;
+use super::turns::Turns;
 use crate::cell::{ExchangeCell, Failure, Part, Want};
 use crate::connect::{Leg, patiently};
 use crate::error::{Error, Kind};
@@ -118,11 +119,15 @@ pub(super) fn left_behind() -> Failure {
 #[pyclass(frozen, module = "httpcore_hyper._rust")]
 pub(super) struct AsyncExchange {
     handle: Handle,
+    turns: Turns,
 }
 
 impl AsyncExchange {
     pub(super) fn new(handle: Handle) -> Self {
-        Self { handle }
+        Self {
+            handle,
+            turns: Turns::default(),
+        }
     }
 
     /// Something to await for the part: the part itself if it is here, else a waiter of the running
@@ -173,6 +178,9 @@ impl AsyncExchange {
 
     fn ready(&self, py: Python<'_>, part: Result<Part, Failure>) -> PyResult<Py<PyAny>> {
         let value = self.handle.value(py, part)?;
+        if self.turns.are_due() {
+            return running::current(py)?.after_others(py, value);
+        }
         Ok(Py::new(py, Ready::new(value))?.into_any())
     }
 }

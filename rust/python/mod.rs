@@ -25,6 +25,7 @@ mod ready;
 mod running;
 mod settings;
 mod ssl;
+mod turns;
 mod watch;
 
 use pyo3::prelude::*;
