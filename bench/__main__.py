@@ -18,8 +18,8 @@ from .rounds import Result, measure
 from .servers import Nginx, Proxy, ServerMissing, Sink, can_pin
 from .variants import ROWS, Row, Variant
 
-# Per round: seconds measured and seconds of warm-up. On two cores a full run takes an hour, a quick one less
-# than five minutes.
+# Per round: seconds measured and seconds of warm-up. On two cores a full run takes forty minutes, a quick
+# one less than five.
 FULL, QUICK = (0.5, 0.2), (0.3, 0.1)
 FULL_ROUNDS, QUICK_ROUNDS = 5, 3
 # Of a row with a claim that fewer cannot decide.

@@ -62,6 +62,7 @@ class Verdict:
 
 _HTTPX_64, _HTTPX_1 = "GET, under httpx, asyncio, c=64", "GET, under httpx, asyncio, c=1"
 _POOL_64, _POOL_1 = "GET, pool, asyncio, c=64", "GET, pool, asyncio, c=1"
+_HTTPX_SYNC_1 = "GET, under httpx, sync, 1 threads"
 _SYNC_1, _SYNC_16 = "GET, pool, sync, 1 threads", "GET, pool, sync, 16 threads"
 _TLS_64, _HTTP2_64 = "GET over TLS, under httpx, asyncio, c=64", "GET over HTTP/2, under httpx, asyncio, c=64"
 _TLS_CONNECT = "new connections over TLS, under httpx, asyncio, c=16"
@@ -79,11 +80,11 @@ CLAIMS: tuple[Claim | Cost, ...] = (
     Claim(_HTTPX_1, "httpx", 2.3, 3),
     Claim(_HTTPX_1, "httpx-aiohttp", 1.35, 1.6),
     Claim(_HTTPX_1, "httpx + pyreqwest", 1.35, 1.6),
-    Claim("GET, under httpx, sync, 1 threads", "httpx + null pool", 0.75, 0.9),
+    Claim(_HTTPX_SYNC_1, "httpx + null pool", 0.75, 0.9),
     Claim("GET, under httpx, sync, 16 threads", "httpx + null pool", 0.85, 1.0),
     # The two with one request at a time once more, without the machine's waking another core up.
     Claim(f"{_HTTPX_1}, one core", "httpx + null pool", 0.7, 0.85),
-    Claim("GET, under httpx, sync, 1 threads, one core", "httpx + null pool", 0.75, 0.9),
+    Claim(f"{_HTTPX_SYNC_1}, one core", "httpx + null pool", 0.75, 0.9),
     Claim(_POOL_1, "aiohttp", 1.4, 2),
     Claim(_POOL_1, "pyreqwest", 1.25, 1.8),
     Claim(_POOL_64, "httpcore2", 15, 25),
@@ -97,7 +98,7 @@ CLAIMS: tuple[Claim | Cost, ...] = (
     Claim(_SYNC_1, "pycurl", 1.05, 1.3),
     Claim(_SYNC_16, "pycurl", 1.0, 1.3),
     Claim(_SYNC_1, "httpcore", 2),
-    Claim("GET, pool, sync, 1 threads, one core", "httpcore", 2),
+    Claim(f"{_SYNC_1}, one core", "httpcore", 2),
     Claim("download 256 MB, pool, asyncio", "pyreqwest", 0.95, 1.5),
     Claim("download 256 MB, pool, sync", "pycurl", 1.2, 2),
     Claim("download 256 MB, under httpx, asyncio", "httpx", 2, growth=8 * MIB),

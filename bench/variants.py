@@ -151,10 +151,9 @@ def _rows() -> tuple[Row, ...]:
                 rows.append(Row(f"GET, {words}, {door}, c={size}", level, door, "get", size))
     for level, words, sizes in (("pool", "pool", (1, 4, 16, 64)), ("httpx", "under httpx", (1, 16))):
         rows += [Row(f"GET, {words}, sync, {size} threads", level, "sync", "get", size) for size in sizes]
-    rows.append(Row("GET, pool, asyncio, c=1, one core", "pool", "asyncio", one_core=True))
-    rows.append(Row("GET, pool, sync, 1 threads, one core", "pool", "sync", one_core=True))
-    rows.append(Row("GET, under httpx, asyncio, c=1, one core", "httpx", "asyncio", one_core=True))
-    rows.append(Row("GET, under httpx, sync, 1 threads, one core", "httpx", "sync", one_core=True))
+    for level, words in levels:
+        for door, alone in (("asyncio", "c=1"), ("sync", "1 threads")):
+            rows.append(Row(f"GET, {words}, {door}, {alone}, one core", level, door, one_core=True))
     for work, words in (
         ("download", "download 256 MB"),
         ("upload-bytes", "upload 100 MB bytes"),
