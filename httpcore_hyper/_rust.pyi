@@ -288,6 +288,18 @@ class Models:
         """What `model_exchange` would send: `(method, scheme, host, port, target, headers, body)`."""
 
 @final
+class Unread:
+    """The classes that a response of one httpx consists of at one door: `Response`, `Headers`, `BoundSyncStream` or
+    `BoundAsyncStream`, and our body. `watch` is over the functions of httpx's that read a body.
+    """
+
+    def __new__(cls, response: type, headers: type, bound: type, body: type, watch: Watch) -> Unread: ...
+    def body(self, response: object) -> Any:
+        """Our body, if all of it is here and httpx would add nothing to it and take nothing away: for a response of
+        these very classes, of which nothing has been read, without a Content-Encoding. Else `None`.
+        """
+
+@final
 class AsyncNetworkStream:
     """The socket under a response. It is read and written only if the response made it another protocol's.
 

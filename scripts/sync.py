@@ -23,8 +23,11 @@ RULES = {
     r"StopAsyncIteration\b": "StopIteration",
     r"aclose\b": "close",
     r"aread\b": "read",
+    r"aiter_(?=bytes|raw)": "iter_",
     r"asynccontextmanager\b": "contextmanager",
     r"handle_async_request\b": "handle_request",
+    # httpx has a name for both doors, and one for each.
+    r"(Bound|)Async(?=(?:Byte)?Stream\b)": r"\1Sync",
     r"(_?)Async(?=[A-Z])": r"\1",
 }
 PATTERNS = [(re.compile(rf"(?<!\w){rule}"), new) for rule, new in RULES.items()]

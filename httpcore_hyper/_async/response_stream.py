@@ -40,6 +40,11 @@ class AsyncResponseStream:
     def __aiter__(self) -> AsyncIterator[bytes]:
         return _AsyncParts(self)
 
+    def rest(self) -> bytes:
+        """What nobody has read of a body that is all here; an iteration finds nothing after it."""
+        first, self._first = self._first, None
+        return b"" if first is None else first
+
     async def aclose(self) -> None:
         """Ends the exchange: idempotent, and done when it returns."""
         self._close()

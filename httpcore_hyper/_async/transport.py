@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .. import _rust
@@ -16,6 +16,7 @@ from .._models import Models
 from .._ssl import Policy, checked
 from .connection_pool import AsyncEnginePool
 from .flavoured import build
+from .reading import ReadMethod, build_reading
 from .response_stream import AsyncResponseStream
 
 if TYPE_CHECKING:
@@ -104,7 +105,10 @@ class AsyncEngineTransport(_Base):
         extensions["network_stream"] = pool._classes.network_stream(exchange.network_stream())
         stream = self._parts.stream(exchange, first, ended, extensions)
         # The heads of these exchanges have them as httpx keeps them.
-        return self._parts.models.response(status, lines, stream, extensions)  # type: ignore[arg-type]
+        response = self._parts.models.response(status, lines, stream, extensions)  # type: ignore[arg-type]
+        if ended and self._parts.aread is not None:
+            response.aread = MethodType(self._parts.aread, response)  # type: ignore[method-assign]
+        return response
 
     def _direct_exchange(self, request: httpx.Request) -> _rust.AsyncExchange | None:
         """The exchange of a request, if httpx's and httpcore's own code between here and the engine would
@@ -131,6 +135,8 @@ class _Parts:
     mapping: Callable[[], AbstractContextManager[None]]
     """httpx's own way from httpcore's exceptions to its own."""
     stream: Callable[..., httpx.AsyncByteStream]
+    aread: ReadMethod | None
+    """What a response reads a body with that came with its head; `None` for httpx's own method."""
 
 
 def build_transport(httpx: ModuleType, flavour: Flavour) -> Any:
@@ -147,6 +153,7 @@ def build_transport(httpx: ModuleType, flavour: Flavour) -> Any:
         models=Models(httpx, theirs, "handle_async_request"),
         mapping=mapping,
         stream=stream,
+        aread=build_reading(httpx, stream),
     )
     body = {
         "__module__": public_module(httpx.__name__),

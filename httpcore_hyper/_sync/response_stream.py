@@ -41,6 +41,11 @@ class ResponseStream:
     def __iter__(self) -> Iterator[bytes]:
         return _Parts(self)
 
+    def rest(self) -> bytes:
+        """What nobody has read of a body that is all here; an iteration finds nothing after it."""
+        first, self._first = self._first, None
+        return b"" if first is None else first
+
     def close(self) -> None:
         """Ends the exchange: idempotent, and done when it returns."""
         self._close()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .. import _rust
@@ -17,6 +17,7 @@ from .._models import Models
 from .._ssl import Policy, checked
 from .connection_pool import EnginePool
 from .flavoured import build
+from .reading import ReadMethod, build_reading
 from .response_stream import ResponseStream
 
 if TYPE_CHECKING:
@@ -105,7 +106,10 @@ class EngineTransport(_Base):
         extensions["network_stream"] = pool._classes.network_stream(exchange.network_stream())
         stream = self._parts.stream(exchange, first, ended, extensions)
         # The heads of these exchanges have them as httpx keeps them.
-        return self._parts.models.response(status, lines, stream, extensions)  # type: ignore[arg-type]
+        response = self._parts.models.response(status, lines, stream, extensions)  # type: ignore[arg-type]
+        if ended and self._parts.read is not None:
+            response.read = MethodType(self._parts.read, response)  # type: ignore[method-assign]
+        return response
 
     def _direct_exchange(self, request: httpx.Request) -> _rust.Exchange | None:
         """The exchange of a request, if httpx's and httpcore's own code between here and the engine would
@@ -131,7 +135,9 @@ class _Parts:
     models: Models
     mapping: Callable[[], AbstractContextManager[None]]
     """httpx's own way from httpcore's exceptions to its own."""
-    stream: Callable[..., httpx.ByteStream]
+    stream: Callable[..., httpx.SyncByteStream]
+    read: ReadMethod | None
+    """What a response reads a body with that came with its head; `None` for httpx's own method."""
 
 
 def build_transport(httpx: ModuleType, flavour: Flavour) -> Any:
@@ -141,13 +147,14 @@ def build_transport(httpx: ModuleType, flavour: Flavour) -> Any:
     mapping = import_module(f"{httpx.__name__}._transports.default").map_httpcore_exceptions
     stream = type(
         "ResponseStream",
-        (ResponseStream, httpx.ByteStream),
+        (ResponseStream, httpx.SyncByteStream),
         {"__module__": "httpcore_hyper", "_mapping": staticmethod(mapping)},
     )
     parts = _Parts(
         models=Models(httpx, theirs, "handle_request"),
         mapping=mapping,
         stream=stream,
+        read=build_reading(httpx, stream),
     )
     body = {
         "__module__": public_module(httpx.__name__),

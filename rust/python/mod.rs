@@ -26,6 +26,7 @@ mod running;
 mod settings;
 mod ssl;
 mod turns;
+mod unread;
 mod watch;
 
 use pyo3::prelude::*;
@@ -53,6 +54,8 @@ mod _rust {
     use super::port::{Place, Port};
     #[pymodule_export]
     use super::ready::Ready;
+    #[pymodule_export]
+    use super::unread::Unread;
     #[pymodule_export]
     use super::watch::Watch;
 

@@ -71,7 +71,7 @@ impl Watch {
     }
 
     /// The place in the list of the first attribute that is another object now.
-    fn first_changed(&self, py: Python<'_>) -> PyResult<Option<usize>> {
+    pub(super) fn first_changed(&self, py: Python<'_>) -> PyResult<Option<usize>> {
         for (place, watched) in self.watched.iter().enumerate() {
             if !watched.is_unchanged(py)? {
                 return Ok(Some(place));

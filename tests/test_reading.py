@@ -1,0 +1,378 @@
+"""A body that came with its head is read past httpx's generators, and nobody can tell."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import gzip
+import inspect
+import pickle
+import weakref
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import anyio
+import pytest
+from doors import ASYNCIO, SYNC, TRIO, run_sync
+from servers import CLOSE, RECEIVE, Server, send
+
+import httpcore_hyper
+
+BODY = b"a small body"
+
+
+def head(length: int, headers: bytes = b"") -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b\r\n" % (length, headers)
+
+
+def whole(body: bytes = BODY, headers: bytes = b"") -> list[Any]:
+    """Head and body in one piece."""
+    return [RECEIVE, send(head(len(body), headers) + body)]
+
+
+class Side:
+    """One httpx at one door; a response's methods are named as the sync door has them."""
+
+    def __init__(self, httpx: Any, door: str) -> None:
+        self.httpx = httpx
+        self.door = door
+        self.is_async = door != SYNC
+        ours = import_module("httpcore_hyper.httpx2") if httpx.__name__ == "httpx2" else httpcore_hyper
+        prefix = "Async" if self.is_async else ""
+        self.ours = getattr(ours, f"{prefix}HTTPTransport")
+        self.theirs = getattr(httpx, f"{prefix}HTTPTransport")
+        self.base = getattr(httpx, "AsyncBaseTransport" if self.is_async else "BaseTransport")
+        self.bound = getattr(httpx._client, "BoundAsyncStream" if self.is_async else "BoundSyncStream")
+        self.body = getattr(httpx, "AsyncByteStream" if self.is_async else "SyncByteStream")
+        self.handle = "handle_async_request" if self.is_async else "handle_request"
+        self.iterate = "__aiter__" if self.is_async else "__iter__"
+        self._client = getattr(httpx, f"{prefix}Client")
+
+    def name(self, method: str) -> str:
+        return f"a{method}" if self.is_async else method
+
+    async def call(self, owner: Any, method: str) -> Any:
+        return await told(getattr(owner, self.name(method))())
+
+    async def all_of(self, iterator: Any) -> list[Any]:
+        return [part async for part in iterator] if self.is_async else list(iterator)
+
+    async def unread(self, client: Any, url: str) -> Any:
+        return await told(client.send(client.build_request("GET", url), stream=True))
+
+    def run(self, scenario: Callable[[Any], Awaitable[None]], transport: Any = None, **options: Any) -> None:
+        async def main() -> None:
+            client = self._client(transport=transport or self.ours(), **options)
+            try:
+                await scenario(client)
+            finally:
+                await self.call(client, "close")
+
+        if self.is_async:
+            anyio.run(main, backend=self.door)
+        else:
+            run_sync(main())
+
+
+async def told(outcome: Any) -> Any:
+    return await outcome if inspect.isawaitable(outcome) else outcome
+
+
+@pytest.fixture(params=["httpx", "httpx2"])
+def httpx(request: pytest.FixtureRequest) -> ModuleType:
+    module: ModuleType = pytest.importorskip(request.param)
+    return module
+
+
+@pytest.fixture(params=[SYNC, ASYNCIO, TRIO])
+def side(httpx: ModuleType, request: pytest.FixtureRequest) -> Side:
+    return Side(httpx, request.param)
+
+
+@pytest.fixture
+def past(side: Side) -> Iterator[list[bytes]]:
+    """The bodies that were read past httpx."""
+    seen: list[bytes] = []
+    stream = side.ours._parts.stream
+    rest = stream.rest
+
+    def look(self: Any) -> Any:
+        seen.append(rest(self))
+        return seen[-1]
+
+    with mock.patch.object(stream, "rest", look):
+        yield seen
+
+
+def kept_by(owner: object) -> dict[str, Any]:
+    """All that an object keeps: plain values, and the classes of others."""
+    plain = (int, bytes, str, type(None))
+    return {name: value if isinstance(value, plain) else type(value) for name, value in vars(owner).items()}
+
+
+@pytest.mark.parametrize(
+    ("script", "is_past"),
+    [
+        (whole(), True),
+        (whole(b""), True),
+        (whole(b"x" * 5000), True),
+        ([RECEIVE, send(b"HTTP/1.1 204 No Content\r\n\r\n")], True),
+        ([RECEIVE, send(b"HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n")], True),
+        ([RECEIVE, send(b"HTTP/1.1 302 No\r\nLocation: /next\r\nContent-Length: 1\r\n\r\na")], True),
+        (whole(gzip.compress(BODY), b"Content-Encoding: gzip\r\n"), False),
+        (whole(BODY, b"content-encoding: identity\r\n"), False),
+    ],
+)
+def test_a_response_keeps_what_httpx_leaves_in_it(
+    side: Side, past: list[bytes], script: list[Any], is_past: bool
+) -> None:
+    kept: list[Any] = []
+
+    async def scenario(client: Any) -> None:
+        response = await told(client.get(server.url()))
+        assert response.elapsed.total_seconds() > 0
+        again = await side.all_of(getattr(response, side.name("iter_bytes"))())
+        with pytest.raises(side.httpx.StreamConsumed):
+            await side.all_of(getattr(response, side.name("iter_raw"))())
+        await side.call(response, "close")
+        assert await side.call(response, "read") is response.content
+        assert b"".join(again) == response.content
+        kept.append((kept_by(response), response.content, type(response.stream)))
+        assert pickle.loads(pickle.dumps(response)).content == response.content
+
+    for transport in (side.ours(), side.theirs()):
+        with Server([script]) as server:
+            side.run(scenario, transport)
+    ours, theirs = kept
+    assert ours == theirs
+    assert bool(past) is is_past
+
+
+def test_an_unread_response_is_httpxs(side: Side) -> None:
+    """It can be asked, copied and pickled; the copies are closed, as httpx makes them."""
+
+    async def scenario(client: Any) -> None:
+        response = await side.unread(client, server.url())
+        method = getattr(response, side.name("read"))
+        assert inspect.iscoroutinefunction(method) is side.is_async
+        assert (method.__name__, method.__self__) == (side.name("read"), response)
+        assert method.__doc__.strip() == getattr(side.httpx.Response, side.name("read")).__doc__.strip()
+        for other in (copy.deepcopy(response), pickle.loads(pickle.dumps(response))):
+            with pytest.raises(side.httpx.StreamClosed):
+                await side.call(other, "read")
+        with pytest.raises(side.httpx.ResponseNotRead):
+            response.content  # noqa: B018 - what it raises is the point
+        assert await told(method()) == BODY
+        assert await told(method()) == BODY
+        assert side.name("read") not in vars(response)
+
+    with Server([whole()]) as server:
+        side.run(scenario)
+
+
+def test_it_is_read_by_its_own_method_if_nobody_keeps_the_response(side: Side) -> None:
+    async def scenario(client: Any) -> None:
+        assert await side.call(await side.unread(client, server.url()), "read") == BODY
+
+    with Server([whole()]) as server:
+        side.run(scenario)
+
+
+def test_all_that_a_request_leaves_goes_with_its_response(side: Side, past: list[bytes]) -> None:
+    """httpx's own stream and its response hold each other until a garbage collection."""
+
+    async def scenario(client: Any) -> None:
+        gc.disable()
+        try:
+            response = await told(client.get(server.url()))
+            stream, gone = response.stream, weakref.ref(response)
+            before = response.elapsed
+            await side.call(stream, "close")
+            assert response.elapsed >= before, "the stream still tells its response"
+            del response
+            assert gone() is None
+            await side.call(stream, "close")
+        finally:
+            gc.enable()
+
+    with Server([whole()]) as server:
+        side.run(scenario)
+    assert past == [BODY]
+
+
+def test_what_somebody_did_to_a_response_counts(side: Side, past: list[bytes]) -> None:
+    """Between the transport and the reading of its body, as event hooks and other transports do."""
+    unzipped = gzip.compress(BODY)
+
+    class Louder(side.body):  # type: ignore[misc, name-defined]
+        """Somebody's stream around ours."""
+
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+
+        def __iter__(self) -> Iterator[bytes]:
+            return (part.upper() for part in self._stream)
+
+        async def __aiter__(self) -> Any:
+            async for part in self._stream:
+                yield part.upper()
+
+        def close(self) -> None:
+            self._stream.close()
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    def wrap(response: Any) -> None:
+        response.stream = Louder(response.stream)
+
+    def unzip(response: Any) -> None:
+        response.headers["Content-Encoding"] = "gzip"
+
+    def replace(response: Any) -> None:
+        response.headers = side.httpx.Headers({"content-encoding": "gzip"})
+
+    class Mine(side.httpx.Response):  # type: ignore[misc, name-defined]
+        pass
+
+    def classify(response: Any) -> None:
+        response.__class__ = Mine
+
+    async def read_raw(response: Any) -> None:
+        await side.all_of(getattr(response, side.name("iter_raw"))())
+
+    async def close(response: Any) -> None:
+        await side.call(response, "close")
+
+    async def scenario(client: Any, url: str, change: Callable[[Any], Any], expected: Any) -> None:
+        response = await side.unread(client, url)
+        await told(change(response))
+        if isinstance(expected, bytes):
+            assert await side.call(response, "read") == expected
+        else:
+            with pytest.raises(expected):
+                await side.call(response, "read")
+            await side.call(response, "close")
+
+    for change, body, expected in (
+        (wrap, BODY, BODY.upper()),
+        (unzip, unzipped, BODY),
+        (replace, unzipped, BODY),
+        (classify, BODY, BODY),
+        (read_raw, BODY, side.httpx.StreamConsumed),
+        (close, BODY, side.httpx.StreamClosed),
+    ):
+        for transport in (side.ours(), side.theirs()):
+            with Server([whole(body)]) as server:
+                side.run(partial(scenario, url=server.url(), change=change, expected=expected), transport)
+    assert past == []
+
+
+def test_a_patched_reader_is_asked(side: Side, past: list[bytes]) -> None:
+    models = import_module(f"{side.httpx.__name__}._models")
+
+    async def scenario(client: Any, url: str, owner: Any, name: str) -> None:
+        response = await side.unread(client, url)
+        method, asked = getattr(owner, name), []
+
+        def patched(*args: Any, **options: Any) -> Any:
+            asked.append(name)
+            return method(*args, **options)
+
+        with mock.patch.object(owner, name, patched):
+            assert await side.call(response, "read") == BODY
+        assert set(asked) == {name}
+
+    readers = [side.name(name) for name in ("read", "iter_bytes", "iter_raw", "close")]
+    for owner, name in (
+        *((side.httpx.Response, name) for name in (*readers, "_get_content_decoder")),
+        (side.bound, side.iterate),
+        (models, "IdentityDecoder"),
+        (models, "ByteChunker"),
+        (models, "request_context"),
+    ):
+        with Server([whole()]) as server:
+            side.run(partial(scenario, url=server.url(), owner=owner, name=name))
+    assert past == []
+
+
+def test_another_transport_around_ours_sees_a_response_as_ever(side: Side) -> None:
+    """And one that makes a response of its own of our stream."""
+    inner = side.ours()
+
+    class Outer(side.base):  # type: ignore[misc, name-defined]
+        async def handle_async_request(self, request: Any) -> Any:
+            return self.remade(await inner.handle_async_request(request))
+
+        def handle_request(self, request: Any) -> Any:
+            return self.remade(inner.handle_request(request))
+
+        def remade(self, response: Any) -> Any:
+            return side.httpx.Response(299, headers=response.headers, stream=response.stream)
+
+    async def scenario(client: Any) -> None:
+        response = await told(client.get(server.url()))
+        assert (response.status_code, response.content) == (299, BODY)
+        await side.call(inner, "close")
+
+    with Server([whole()]) as server:
+        side.run(scenario, Outer())
+
+
+def test_a_body_in_parts_is_httpxs_to_read(side: Side, past: list[bytes]) -> None:
+    """Its errors come where they did."""
+    outcomes: list[Any] = []
+
+    async def scenario(client: Any) -> None:
+        response = await side.unread(client, server.url())
+        assert side.name("read") not in vars(response)
+        with pytest.raises(side.httpx.RemoteProtocolError) as error:
+            await side.call(response, "read")
+        outcomes.append(
+            (str(error.value.request.url.path), response.num_bytes_downloaded, response.is_closed)
+        )
+        await side.call(response, "close")
+
+    for transport in (side.ours(), side.theirs()):
+        with Server([[RECEIVE, send(head(9) + b"1"), CLOSE]]) as server:
+            side.run(scenario, transport)
+    assert outcomes[0] == outcomes[1]
+    assert past == []
+
+
+def test_a_sync_response_is_no_async_one(httpx: Any) -> None:
+    """httpx tells them apart by the class of the stream."""
+    side = Side(httpx, SYNC)
+    for transport in (side.ours(), side.theirs()):
+        with Server([whole()]) as server, transport:
+            response = transport.handle_request(httpx.Request("GET", server.url()))
+            with pytest.raises(RuntimeError, match="async iterator"):
+                run_sync(response.aread())
+            response.close()
+
+
+def test_an_httpx_that_reads_otherwise_is_left_to_it(side: Side) -> None:
+    """A later one may have more to do when a body is read, or keep more of it."""
+    module = import_module(f"httpcore_hyper.{'_async' if side.is_async else '_sync'}.reading")
+    stream = side.ours._parts.stream
+    reader, name = getattr(side.httpx.Response, side.name("read")), side.name("read")
+
+    async def aread(self: Any) -> bytes:
+        self._more = 1
+        content: bytes = await reader(self)
+        return content
+
+    def read(self: Any) -> bytes:
+        self._more = 1
+        content: bytes = reader(self)
+        return content
+
+    assert module.build_reading(side.httpx, stream) is not None
+    with mock.patch.object(side.httpx.Response, name, aread if side.is_async else read):
+        assert module.build_reading(side.httpx, stream) is None
+    with mock.patch.object(side.httpx._client, side.bound.__name__, None):
+        assert module.build_reading(side.httpx, stream) is None
