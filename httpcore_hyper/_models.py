@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _rust
 from ._native import missing
-from ._way import namespace_of
+from ._way import is_original, namespace_of
 
 if TYPE_CHECKING:
     import httpx
@@ -48,8 +48,14 @@ class Models:
         places = [(transport, handle), (default, "Response"), *asked]
         self._watch = _rust.Watch([(namespace_of(owner), name) for owner, name in places])
         reader = _rust.Models(httpx.Request, httpx.URL, httpx.Headers, httpx.ByteStream)
+        originals = [(transport, handle), *asked]
         try:
-            are_known = default.Response is httpx.Response and _reads(httpx, reader) and self._makes()
+            are_known = (
+                default.Response is httpx.Response
+                and all(is_original(owner, name) for owner, name in originals)
+                and _reads(httpx, reader)
+                and self._makes()
+            )
         except Exception:  # whatever another httpx says to what it does not know
             are_known = False
         if are_known:

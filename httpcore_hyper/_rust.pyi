@@ -290,13 +290,21 @@ class Models:
 @final
 class Unread:
     """The classes that a response of one httpx consists of at one door: `Response`, `Headers`, `BoundSyncStream` or
-    `BoundAsyncStream`, and our body. `watch` is over the functions of httpx's that read a body.
+    `BoundAsyncStream`, and our body.
+
+    `foreign` are the names that a response has in its own dictionary only if somebody has read it or wants to be
+    asked; `watch` is over the functions of httpx's that read a body.
     """
 
-    def __new__(cls, response: type, headers: type, bound: type, body: type, watch: Watch) -> Unread: ...
+    def __new__(
+        cls, response: type, headers: type, bound: type, body: type, foreign: list[str], watch: Watch
+    ) -> Unread: ...
+    @staticmethod
+    def is_content(lines: list[tuple[bytes, bytes, bytes]]) -> bool:
+        """Whether a body with these headers is the content as it is: there is no Content-Encoding."""
     def body(self, response: object) -> Any:
-        """Our body, if all of it is here and httpx would add nothing to it and take nothing away: for a response of
-        these very classes, of which nothing has been read, without a Content-Encoding. Else `None`.
+        """Our body, if all of it is here and httpx would add nothing to it and take nothing away: for an open response
+        of these very classes, whose `iter_raw` nobody has called, without a Content-Encoding. Else `None`.
         """
 
 @final

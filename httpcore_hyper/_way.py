@@ -6,17 +6,18 @@ then. Each door of each flavour has a way of its own.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, TypeAlias
 
 from . import _rust
 from ._native import missing
 
-__all__ = ["Attribute", "Way", "namespace_of"]
+__all__ = ["Attribute", "Way", "is_original", "namespace_of"]
 
 Attribute: TypeAlias = tuple[Mapping[Any, Any], Any]
 """The dictionary of whatever has it, and its name there."""
@@ -31,15 +32,13 @@ class Way:
 
     def __init__(self, module: ModuleType, originals: dict[str, type], pool: str) -> None:
         door = _Door(module, originals, pool.removesuffix("ConnectionPool"))
-        # gevent and eventlet come first: what was seen at first is theirs already.
-        self._green = None if socket.socket.__module__ == "socket" else "socket.socket"
         self._seen = _Seen(door.to_the_socket())
         self._seen_by_proxies = _Seen(door.through_proxies())
         self._seen_by_callers = _Seen(door.from_the_caller())
 
     def patched(self, *, proxied: bool) -> str | None:
         """The first function from the pool to the socket that is not the one seen at first."""
-        patched = self._green or self._seen.first_patched()
+        patched = self._seen.first_patched()
         if patched is None and proxied:
             patched = self._seen_by_proxies.first_patched()
         return patched
@@ -59,14 +58,42 @@ class _Seen:
 
     def __init__(self, places: Iterable[_Place]) -> None:
         places = list(places)
-        self._paths = [f"{_full_name(owner)}.{name}" for owner, name in places]
         self.attributes: list[Attribute] = [(namespace_of(owner), name) for owner, name in places]
+        # What had been replaced before may come back, so the two are told apart.
+        self._replaced = [place for place in places if not is_original(*place)]
+        self._places = [place for place in places if place not in self._replaced]
         if missing is None:
-            self._watch = _rust.Watch(self.attributes)
+            self._watch = _rust.Watch([(namespace_of(owner), name) for owner, name in self._places])
 
     def first_patched(self) -> str | None:
+        for place in self._replaced:
+            if not is_original(*place):
+                return _path(*place)
         changed = self._watch.first_changed()
-        return None if changed is None else self._paths[changed]
+        return None if changed is None else _path(*self._places[changed])
+
+
+def _path(owner: type | ModuleType, name: str) -> str:
+    return f"{_full_name(owner)}.{name}"
+
+
+def is_original(owner: type | ModuleType, name: str) -> bool:
+    """Whether a function, property or class is the owner's own package's, or the owner has none of this name.
+
+    Else somebody had replaced it before anybody looked: a mock, a tracer that was installed first, gevent.
+    """
+    found: Any = vars(owner).get(name)
+    if isinstance(found, property):
+        found = found.fget
+    if isinstance(found, FunctionType) and found.__globals__["__name__"] == contextlib.__name__:
+        found = found.__wrapped__  # type: ignore[attr-defined] # of a context manager, the generator function
+    if found is None:
+        return True
+    if hasattr(found, "__wrapped__"):
+        return False
+    home = owner.__name__ if isinstance(owner, ModuleType) else owner.__module__
+    came_from = found.__globals__["__name__"] if isinstance(found, FunctionType) else found.__module__
+    return bool(came_from.partition(".")[0] == home.partition(".")[0])
 
 
 def namespace_of(owner: type | ModuleType) -> Mapping[str, Any]:

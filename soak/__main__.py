@@ -24,7 +24,7 @@ DOORS = ("asyncio", "uvloop", "trio", "sync", f"asyncio{HTTP2}", f"sync{HTTP2}")
 # How many requests come before the slope of memory is looked at, and behind them, without which it means
 # nothing. What is in use is level at once. What is resident is not: each of malloc's arenas keeps what it
 # needed at most at any one moment, which grows with the logarithm of the requests; many threads have many. An
-# event loop's has its last large step, of half a MB, by 250,000 requests; eight million later it has 0.2 MB more.
+# event loop's has its last large step, half a MB, by 250,000 requests; 8 million later it has 0.2 MB more.
 WARM_UP, JUDGED = 50_000, 200_000
 WARM_UP_RESIDENT, JUDGED_RESIDENT = {"sync": 1_000_000}, 500_000
 WARM_UP_RESIDENT_LOOP = 250_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import gc
 import gzip
 import inspect
@@ -62,7 +63,10 @@ class Side:
         return [part async for part in iterator] if self.is_async else list(iterator)
 
     async def unread(self, client: Any, url: str) -> Any:
-        return await told(client.send(client.build_request("GET", url), stream=True))
+        """A response that is going to be read past httpx, if nobody minds."""
+        response = await told(client.send(client.build_request("GET", url), stream=True))
+        assert (self.name("read") in vars(response)) is isinstance(client._transport, self.ours)
+        return response
 
     def run(self, scenario: Callable[[Any], Awaitable[None]], transport: Any = None, **options: Any) -> None:
         async def main() -> None:
@@ -152,56 +156,122 @@ def test_a_response_keeps_what_httpx_leaves_in_it(
     assert bool(past) is is_past
 
 
-def test_an_unread_response_is_httpxs(side: Side) -> None:
+def test_an_unread_response_is_httpxs(side: Side, past: list[bytes]) -> None:
     """It can be asked, copied and pickled; the copies are closed, as httpx makes them."""
 
     async def scenario(client: Any) -> None:
         response = await side.unread(client, server.url())
         method = getattr(response, side.name("read"))
         assert inspect.iscoroutinefunction(method) is side.is_async
-        assert (method.__name__, method.__self__) == (side.name("read"), response)
+        assert method.__name__ == side.name("read")
         assert method.__doc__.strip() == getattr(side.httpx.Response, side.name("read")).__doc__.strip()
+        # What pickles functions by value otherwise finds it by its name.
+        assert pickle.loads(pickle.dumps(method.__func__)) is method.__func__
         for other in (copy.deepcopy(response), pickle.loads(pickle.dumps(response))):
             with pytest.raises(side.httpx.StreamClosed):
                 await side.call(other, "read")
+            assert side.name("read") not in vars(other)
         with pytest.raises(side.httpx.ResponseNotRead):
             response.content  # noqa: B018 - what it raises is the point
         assert await told(method()) == BODY
-        assert await told(method()) == BODY
         assert side.name("read") not in vars(response)
-
-    with Server([whole()]) as server:
-        side.run(scenario)
-
-
-def test_it_is_read_by_its_own_method_if_nobody_keeps_the_response(side: Side) -> None:
-    async def scenario(client: Any) -> None:
-        assert await side.call(await side.unread(client, server.url()), "read") == BODY
-
-    with Server([whole()]) as server:
-        side.run(scenario)
-
-
-def test_all_that_a_request_leaves_goes_with_its_response(side: Side, past: list[bytes]) -> None:
-    """httpx's own stream and its response hold each other until a garbage collection."""
-
-    async def scenario(client: Any) -> None:
-        gc.disable()
-        try:
-            response = await told(client.get(server.url()))
-            stream, gone = response.stream, weakref.ref(response)
-            before = response.elapsed
-            await side.call(stream, "close")
-            assert response.elapsed >= before, "the stream still tells its response"
-            del response
-            assert gone() is None
-            await side.call(stream, "close")
-        finally:
-            gc.enable()
+        assert await told(method()) is response.content
+        gone = weakref.ref(response)
+        del response
+        assert await told(method()) == BODY, "a bound method keeps its owner"
+        del method
+        assert gone() is None
 
     with Server([whole()]) as server:
         side.run(scenario)
     assert past == [BODY]
+
+
+def test_a_shallow_copy_reads_the_original(side: Side) -> None:
+    async def scenario(client: Any) -> None:
+        response = await side.unread(client, server.url())
+        other = copy.copy(response)
+        assert await side.call(other, "read") == BODY
+        assert response.content == BODY
+        assert await side.call(other, "read") == BODY
+
+    with Server([whole()]) as server:
+        side.run(scenario)
+
+
+def test_it_is_read_by_its_own_method_if_nobody_keeps_the_response(side: Side, past: list[bytes]) -> None:
+    async def scenario(client: Any) -> None:
+        method = getattr(await side.unread(client, server.url()), side.name("read"))
+        assert await told(method()) == BODY
+        assert await told(method()) == BODY
+
+    with Server([whole()]) as server:
+        side.run(scenario)
+    assert past == [BODY]
+
+
+def test_a_streamed_one_is_told_what_httpx_tells(side: Side, past: list[bytes]) -> None:
+    """Of a body that somebody has iterated, also where the response came out of a pickle."""
+
+    async def scenario(client: Any) -> None:
+        response = await side.unread(client, server.url())
+        assert b"".join(await side.all_of(getattr(response, side.name("iter_bytes"))())) == BODY
+        for other in (pickle.loads(pickle.dumps(response)), response):
+            with pytest.raises(side.httpx.StreamConsumed):
+                await side.call(other, "read")
+
+    with Server([whole()]) as server:
+        side.run(scenario)
+    assert past == []
+
+
+@pytest.fixture
+def no_collections() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collections")
+def test_all_that_a_request_leaves_goes_with_its_response(side: Side, past: list[bytes]) -> None:
+    """httpx's own stream and its response hold each other until a garbage collection."""
+
+    async def scenario(client: Any) -> None:
+        response = await told(client.get(server.url()))
+        stream, gone = response.stream, weakref.ref(response)
+        vars(response).pop("_elapsed", None)
+        stream.elapsed = None
+        await side.call(stream, "close")
+        assert response.elapsed.total_seconds() > 0, "the stream still tells its response"
+        del response
+        assert gone() is None
+        await side.call(stream, "close")
+
+    with Server([whole()]) as server:
+        side.run(scenario)
+    assert past == [BODY]
+
+
+@pytest.mark.usefixtures("no_collections")
+def test_whoever_drops_a_response_gives_its_connection_back(side: Side) -> None:
+    """Of a transport, or of a client whose stream does not hold the response, at once."""
+
+    async def scenario(client: Any) -> None:
+        transport = client._transport
+        request = client.build_request("GET", server.url())
+        for method in (getattr(transport, side.handle), partial(client.send, stream=True)):
+            response = await told(method(request))
+            assert side.name("read") in vars(response)
+            if hasattr(response.stream, "_response"):
+                await side.call(response, "close")  # httpx's own circle
+                continue
+            with pytest.warns(ResourceWarning, match="unclosed response"):
+                del response
+            assert "0 active" in repr(transport._pool)
+
+    with Server([[*whole(), *whole()]]) as server:
+        side.run(scenario)
 
 
 def test_what_somebody_did_to_a_response_counts(side: Side, past: list[bytes]) -> None:
@@ -248,6 +318,17 @@ def test_what_somebody_did_to_a_response_counts(side: Side, past: list[bytes]) -
     async def close(response: Any) -> None:
         await side.call(response, "close")
 
+    def tee(response: Any) -> None:
+        """What debug hooks do: the response's own dictionary comes before its class."""
+        name = side.name("iter_raw")
+        inner = getattr(response, name)
+
+        async def louder() -> Any:
+            async for part in inner():
+                yield part.upper()
+
+        setattr(response, name, louder if side.is_async else lambda: (part.upper() for part in inner()))
+
     async def scenario(client: Any, url: str, change: Callable[[Any], Any], expected: Any) -> None:
         response = await side.unread(client, url)
         await told(change(response))
@@ -263,6 +344,7 @@ def test_what_somebody_did_to_a_response_counts(side: Side, past: list[bytes]) -
         (unzip, unzipped, BODY),
         (replace, unzipped, BODY),
         (classify, BODY, BODY),
+        (tee, BODY, BODY.upper()),
         (read_raw, BODY, side.httpx.StreamConsumed),
         (close, BODY, side.httpx.StreamClosed),
     ):
@@ -300,27 +382,136 @@ def test_a_patched_reader_is_asked(side: Side, past: list[bytes]) -> None:
     assert past == []
 
 
-def test_another_transport_around_ours_sees_a_response_as_ever(side: Side) -> None:
-    """And one that makes a response of its own of our stream."""
-    inner = side.ours()
+def test_a_reader_of_ones_own_stays(side: Side, past: list[bytes]) -> None:
+    """Tracers put their own around a response's method, and call that."""
+
+    async def scenario(client: Any) -> None:
+        response = await side.unread(client, server.url())
+        name = side.name("read")
+        inner, calls = getattr(response, name), []
+
+        def mine() -> Any:
+            calls.append(name)
+            return inner()
+
+        setattr(response, name, mine)
+        for _ in range(2):
+            assert await side.call(response, "read") == BODY
+        assert len(calls) == 2
+        with mock.patch.object(response, name, wraps=inner) as patched:
+            assert await side.call(response, "read") == BODY
+        patched.assert_called_once_with()
+
+    with Server([whole()]) as server:
+        side.run(scenario)
+    assert past == []
+
+
+def test_a_class_is_patched_with_whatever(side: Side) -> None:
+    """With what does not bind, and with what calls the method that was there."""
+
+    async def scenario(client: Any) -> None:
+        name = side.name("read")
+        response = await side.unread(client, server.url())
+        double = mock.AsyncMock if side.is_async else mock.Mock
+        with mock.patch.object(side.httpx.Response, name, double(return_value=b"mocked")) as patched:
+            assert await side.call(response, "read") == b"mocked"
+        patched.assert_called_once_with()
+        assert await side.call(response, "read") == BODY
+
+        response = await side.unread(client, server.url())
+        kept = getattr(response, name)
+
+        def through_it(self: Any) -> Any:
+            return kept()
+
+        with mock.patch.object(side.httpx.Response, name, through_it):
+            assert await side.call(response, "read") == BODY
+
+    with Server([[*whole(), *whole()]]) as server:
+        side.run(scenario)
+
+
+def test_an_interrupted_reading_does_not_become_an_empty_body(side: Side) -> None:
+    async def scenario(client: Any) -> None:
+        response = await side.unread(client, server.url())
+        with (
+            mock.patch.object(side.ours._parts.stream, "rest", side_effect=KeyboardInterrupt),
+            pytest.raises(KeyboardInterrupt),
+        ):
+            await side.call(response, "read")
+        with pytest.raises(side.httpx.StreamConsumed):
+            await side.call(response, "read")
+        await side.call(response, "close")
+
+    with Server([whole()]) as server:
+        side.run(scenario)
+
+
+def test_another_transport_around_ours_sees_a_response_as_ever(side: Side, past: list[bytes]) -> None:
+    """It may pass it on, read it first, or make a response of its own of its stream."""
 
     class Outer(side.base):  # type: ignore[misc, name-defined]
+        def __init__(self, inner: Any, change: Callable[[Any], Any]) -> None:
+            self._inner = inner
+            self._change = change
+
         async def handle_async_request(self, request: Any) -> Any:
-            return self.remade(await inner.handle_async_request(request))
+            return await told(self._change(await self._inner.handle_async_request(request)))
 
         def handle_request(self, request: Any) -> Any:
-            return self.remade(inner.handle_request(request))
+            return run_sync(told(self._change(self._inner.handle_request(request))))
 
-        def remade(self, response: Any) -> Any:
-            return side.httpx.Response(299, headers=response.headers, stream=response.stream)
+        async def aclose(self) -> None:
+            await self._inner.aclose()
+
+        def close(self) -> None:
+            self._inner.close()
+
+    async def read(response: Any) -> Any:
+        assert await side.call(response, "read") == BODY
+        return response
+
+    def remake(response: Any) -> Any:
+        return side.httpx.Response(200, headers=response.headers, stream=response.stream)
 
     async def scenario(client: Any) -> None:
         response = await told(client.get(server.url()))
-        assert (response.status_code, response.content) == (299, BODY)
-        await side.call(inner, "close")
+        assert (response.status_code, response.content) == (200, BODY)
+        assert response.num_bytes_downloaded == len(BODY)
 
+    for change, read_past in ((lambda response: response, True), (read, True), (remake, False)):
+        past.clear()
+        with Server([whole()]) as server:
+            side.run(scenario, Outer(side.ours(), change))
+        assert bool(past) is read_past
+
+
+def test_it_is_read_by_who_comes_first(side: Side, past: list[bytes]) -> None:
+    """Event hooks, and flows of authentication that look at a response's body."""
+
+    async def hook(response: Any) -> None:
+        bodies.append(await side.call(response, "read"))
+
+    def sync_hook(response: Any) -> None:
+        bodies.append(response.read())
+
+    class Auth(side.httpx.Auth):  # type: ignore[misc, name-defined]
+        requires_response_body = True
+
+        def auth_flow(self, request: Any) -> Any:
+            response = yield request
+            bodies.append(response.content)
+
+    async def scenario(client: Any) -> None:
+        response = await told(client.get(server.url(), auth=Auth()))
+        assert response.content == BODY
+
+    bodies: list[bytes] = []
+    hooks = {"response": [hook if side.is_async else sync_hook]}
     with Server([whole()]) as server:
-        side.run(scenario, Outer())
+        side.run(scenario, event_hooks=hooks)
+    assert (bodies, past) == ([BODY, BODY], [BODY])
 
 
 def test_a_body_in_parts_is_httpxs_to_read(side: Side, past: list[bytes]) -> None:
@@ -328,7 +519,7 @@ def test_a_body_in_parts_is_httpxs_to_read(side: Side, past: list[bytes]) -> Non
     outcomes: list[Any] = []
 
     async def scenario(client: Any) -> None:
-        response = await side.unread(client, server.url())
+        response = await told(client.send(client.build_request("GET", server.url()), stream=True))
         assert side.name("read") not in vars(response)
         with pytest.raises(side.httpx.RemoteProtocolError) as error:
             await side.call(response, "read")
@@ -355,11 +546,13 @@ def test_a_sync_response_is_no_async_one(httpx: Any) -> None:
             response.close()
 
 
-def test_an_httpx_that_reads_otherwise_is_left_to_it(side: Side) -> None:
+def test_an_httpx_that_reads_otherwise_is_left_to_it(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
     """A later one may have more to do when a body is read, or keep more of it."""
     module = import_module(f"httpcore_hyper.{'_async' if side.is_async else '_sync'}.reading")
     stream = side.ours._parts.stream
-    reader, name = getattr(side.httpx.Response, side.name("read")), side.name("read")
+    monkeypatch.setattr(module, "is_original", lambda *_: True)
+    name = side.name("read")
+    reader = getattr(side.httpx.Response, name)
 
     async def aread(self: Any) -> bytes:
         self._more = 1
@@ -371,8 +564,31 @@ def test_an_httpx_that_reads_otherwise_is_left_to_it(side: Side) -> None:
         content: bytes = reader(self)
         return content
 
-    assert module.build_reading(side.httpx, stream) is not None
+    assert module.build_reader(side.httpx, stream) is not None
     with mock.patch.object(side.httpx.Response, name, aread if side.is_async else read):
-        assert module.build_reading(side.httpx, stream) is None
+        assert module.build_reader(side.httpx, stream) is None
     with mock.patch.object(side.httpx._client, side.bound.__name__, None):
-        assert module.build_reading(side.httpx, stream) is None
+        assert module.build_reader(side.httpx, stream) is None
+
+
+def test_what_was_replaced_before_is_not_taken_for_httpxs(side: Side) -> None:
+    """A tracer may be installed before the first of our transports is asked for."""
+    module = import_module(f"httpcore_hyper.{'_async' if side.is_async else '_sync'}.reading")
+    stream = side.ours._parts.stream
+    models = side.httpx._models
+    for owner, name in (
+        *((side.httpx.Response, side.name(method)) for method in ("read", "iter_bytes", "iter_raw", "close")),
+        (side.bound, side.iterate),
+        (models.ByteChunker, "decode"),
+        (models, "IdentityDecoder"),
+        (models, "request_context"),
+    ):
+        method = vars(owner)[name]
+
+        def mine(*args: Any, method: Any = method, **options: Any) -> Any:
+            return method(*args, **options)
+
+        for replaced in (mine, functools.wraps(method)(mine), mock.MagicMock(wraps=method)):
+            with mock.patch.object(owner, name, replaced):
+                assert module.build_reader(side.httpx, stream) is None, (name, replaced)
+    assert module.build_reader(side.httpx, stream) is not None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
-from types import MethodType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .. import _rust
@@ -16,7 +16,7 @@ from .._models import Models
 from .._ssl import Policy, checked
 from .connection_pool import AsyncEnginePool
 from .flavoured import build
-from .reading import ReadMethod, build_reading
+from .reading import AsyncReader, build_reader
 from .response_stream import AsyncResponseStream
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ class AsyncEngineTransport(_Base):
         stream = self._parts.stream(exchange, first, ended, extensions)
         # The heads of these exchanges have them as httpx keeps them.
         response = self._parts.models.response(status, lines, stream, extensions)  # type: ignore[arg-type]
-        if ended and self._parts.aread is not None:
-            response.aread = MethodType(self._parts.aread, response)  # type: ignore[method-assign]
+        if ended and self._parts.reader is not None:
+            self._parts.reader.attach(response, stream)
         return response
 
     def _direct_exchange(self, request: httpx.Request) -> _rust.AsyncExchange | None:
@@ -135,8 +135,8 @@ class _Parts:
     mapping: Callable[[], AbstractContextManager[None]]
     """httpx's own way from httpcore's exceptions to its own."""
     stream: Callable[..., httpx.AsyncByteStream]
-    aread: ReadMethod | None
-    """What a response reads a body with that came with its head; `None` for httpx's own method."""
+    reader: AsyncReader | None
+    """What has a response read a body that came with its head; `None` for httpx's own way."""
 
 
 def build_transport(httpx: ModuleType, flavour: Flavour) -> Any:
@@ -153,7 +153,7 @@ def build_transport(httpx: ModuleType, flavour: Flavour) -> Any:
         models=Models(httpx, theirs, "handle_async_request"),
         mapping=mapping,
         stream=stream,
-        aread=build_reading(httpx, stream),
+        reader=build_reader(httpx, stream),
     )
     body = {
         "__module__": public_module(httpx.__name__),

@@ -2,13 +2,12 @@
 """Reading: how a response of httpx's gets at a body that came with its head.
 
 httpx puts three generators around it, one in another, and a decoder that decodes nothing, which takes as
-long as half of the engine's work on a small request. They are left out where they would change nothing; that
-is looked at when the body is read.
+long as half of the engine's work on a small request; and its stream and its response hold each other until a
+garbage collection. Both are left out where nobody can tell, which is looked at when the body is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -16,68 +15,109 @@ from weakref import ref
 
 from .. import _rust
 from .._native import missing
-from .._way import namespace_of
+from .._way import is_original, namespace_of
 
-__all__ = ["ReadMethod", "build_reading"]
+__all__ = ["Reader", "build_reader"]
 
-ReadMethod = Callable[[Any], Any]
-"""`Response.read`, not yet bound to a response."""
-
-# What httpx would call of a response.
-_READERS = ("read", "iter_bytes", "iter_raw", "close", "_get_content_decoder")
-
-
-def build_reading(httpx: ModuleType, body: type) -> ReadMethod | None:
-    """`Response.read` for responses with a `body`; `None` where httpx reads in a way unknown here."""
-    if missing is not None:
-        return None
-    try:
-        bound = import_module(f"{httpx.__name__}._client").BoundSyncStream
-        read = _made(httpx, bound, body)
-        theirs, ours = (_left_by(read, httpx, bound, body) for read in (httpx.Response.read, read))
-        return read if theirs == ours else None
-    except Exception:  # whatever another httpx says to what it does not know
-        return None
+_NAME = "read"
+# What httpx calls of a response to read it.
+_READERS = (_NAME, "iter_bytes", "iter_raw", "close", "_get_content_decoder")
+# What httpx calls of its models' other names, each as an attribute of the first.
+_HELPERS = {
+    "IdentityDecoder": ("decode", "flush"),
+    "ByteChunker": ("decode", "flush"),
+    "Headers": ("get_list",),
+}
 
 
-def _made(httpx: Any, bound: type, body: type) -> ReadMethod:
-    models = import_module(f"{httpx.__name__}._models")
-    places = [(httpx.Response, name) for name in _READERS]
-    places += [(bound, "__iter__")]
-    places += [(models, name) for name in ("request_context", "ByteChunker", "IdentityDecoder")]
-    watch = _rust.Watch([(namespace_of(owner), name) for owner, name in places])
-    unread = _rust.Unread(httpx.Response, httpx.Headers, bound, body, watch)
-    decoder = models.IdentityDecoder
+class Reader:
+    """How responses of one httpx with our bodies are read."""
 
-    def read(self: Any) -> bytes:
+    def __init__(self, httpx: Any, bound: type, body: type) -> None:
+        """`bound` is what httpx's client puts around a `body`."""
+        models = import_module(f"{httpx.__name__}._models")
+        places = [(httpx.Response, name) for name in _READERS]
+        places += [(bound, "__iter__"), (models, "request_context")]
+        for name, methods in _HELPERS.items():
+            places += [(models, name), *((getattr(models, name), method) for method in methods)]
+        watch = _rust.Watch([(namespace_of(owner), name) for owner, name in places])
+        foreign = [*_READERS, "_content", "_decoder"]
+        self.unread = _rust.Unread(httpx.Response, httpx.Headers, bound, body, foreign, watch)
+        self.decoder = models.IdentityDecoder
+        self.theirs = vars(httpx.Response)[_NAME]
+        self.is_known = all(is_original(owner, name) for owner, name in places)
+
+    def attach(self, response: Any, body: Any) -> None:
+        """Has the response read a `body` that is all here past httpx's own way, if it needs no decoder."""
+        if self.unread.is_content(response.headers._list):
+            response.read = Reading(self, response, body).read
+
+
+class Reading:
+    """Has the method that a response has in place of its class's until that is called.
+
+    A response owns this, and is not owned by it: whoever lets go of a response lets go of its connection.
+    """
+
+    __slots__ = ("_body", "_kept", "_left", "_reader", "_response")
+
+    def __init__(self, reader: Reader | None, response: Any, body: Any) -> None:
+        """Without a reader it leads to the class's method."""
+        self._reader = reader
+        self._response = ref(response)
+        self._body = body
+        self._kept: Any = None
+        self._left: bytes | None = None
+
+    def read(self) -> bytes:
         """Read and return the response content."""
-        try:  # noqa: SIM105 - a context manager takes ten times as long, as often as there are requests
-            del self.read
-        except AttributeError:
-            pass  # whoever kept this method calls it again
-        stream = unread.body(self)
-        if stream is None:
-            return type(self).read(self)  # type: ignore[no-any-return] # httpx's own
-        content: bytes = stream.rest()
-        self._decoder = decoder()
-        self.is_stream_consumed = True
-        self._num_bytes_downloaded = len(content)
-        self.is_closed = True
-        stream = self.stream
+        kept = self._kept
+        if kept is not None:
+            # Whoever kept this method. httpx's would have been bound when it was taken from the response.
+            return self._reader.theirs(kept)  # type: ignore[union-attr, no-any-return]
+        response = self._response()
+        if response is None:
+            return self._alone()
+        own = vars(response)
+        if getattr(own.get(_NAME), "__self__", None) is self:
+            del own[_NAME]
+        reader = self._reader
+        if reader is None:
+            return _of_class(response)()  # type: ignore[no-any-return]
+        # As a bound method does; there is no circle any more.
+        self._kept = response
+        body = reader.unread.body(response)
+        if body is None:
+            return _of_class(response)()  # type: ignore[no-any-return]
+        response.headers.encoding  # noqa: B018 - httpx asks for it here, and headers keep what they find
+        # Before anything is taken: whoever is interrupted from here on does not find an empty body.
+        response.is_stream_consumed = True
+        response._decoder = reader.decoder()
+        content: bytes = body.rest()
+        response._num_bytes_downloaded = len(content)
+        response.is_closed = True
+        stream = response.stream
         stream.close()
         if hasattr(stream, "_response"):
-            stream._response = _Told(self)
-        self._content = content
+            stream._response = _Told(response)
+        response._content = content
         return content
 
-    return read
+    def _alone(self) -> bytes:
+        """Of a response that nobody has kept, only this method."""
+        if self._left is None:
+            self._left = self._body.rest()
+            self._body.close()
+        return self._left
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The copy of a response is closed: it has nothing for us to read."""
+        response = self._response() if self._kept is None else self._kept
+        return Reading, (None, response, None)
 
 
 class _Told:
-    """Stands for a response that has been read with httpx's stream, which tells it how long it took.
-
-    The two would hold each other, and all that a request leaves, until a garbage collection.
-    """
+    """Stands for a response that has been read with httpx's stream, which tells it how long it took."""
 
     __slots__ = ("_response",)
 
@@ -92,15 +132,41 @@ class _Told:
     elapsed = property(None, _tell)
 
 
-def _left_by(read: ReadMethod, httpx: Any, bound: Any, body: Any) -> Any:
+def _of_class(response: Any) -> Any:
+    """The method that a response has by its class, whatever there is in its own dictionary."""
+    kind = type(response)
+    found = next(vars(base)[_NAME] for base in kind.__mro__ if _NAME in vars(base))
+    bind = getattr(type(found), "__get__", None)
+    return found if bind is None else bind(found, response, kind)
+
+
+def build_reader(httpx: ModuleType, body: type) -> Reader | None:
+    """The reader of one httpx; `None` where it reads in a way unknown here, or somebody had replaced it."""
+    if missing is not None:
+        return None
+    try:
+        bound = import_module(f"{httpx.__name__}._client").BoundSyncStream
+        reader = Reader(httpx, bound, body)
+        if not reader.is_known:
+            return None
+        theirs, ours = (_left_by(attach, httpx, bound, body) for attach in (None, reader.attach))
+        return reader if theirs == ours else None
+    except Exception:  # whatever another httpx says to what it does not know
+        return None
+
+
+def _left_by(attach: Any, httpx: Any, bound: Any, body: Any) -> Any:
     """What a response and its stream keep once it has been read."""
-    response = httpx.Response(200, stream=body(_Ended(), b"content", True, {}))
+    response = httpx.Response(200, headers={"a": "b"}, stream=body(_Ended(), b"content", True, {}))
+    if attach is not None:
+        attach(response, response.stream)
     try:
         response.stream = bound(response.stream, response=response, start=0.0)
     except TypeError:  # httpx2's does not know the response
         response.stream = bound(response.stream, start=0.0)
-    content = _outcome(read(response))
-    return content, _kept(response), _kept(response.stream), _kept(response.stream._stream)
+    content = _outcome(response.read())
+    owners = (response, response.headers, response.stream, response.stream._stream)
+    return content, [_kept(owner) for owner in owners]
 
 
 def _kept(owner: object) -> dict[str, Any]:

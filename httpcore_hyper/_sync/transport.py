@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
-from types import MethodType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .. import _rust
@@ -17,7 +17,7 @@ from .._models import Models
 from .._ssl import Policy, checked
 from .connection_pool import EnginePool
 from .flavoured import build
-from .reading import ReadMethod, build_reading
+from .reading import Reader, build_reader
 from .response_stream import ResponseStream
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ class EngineTransport(_Base):
         stream = self._parts.stream(exchange, first, ended, extensions)
         # The heads of these exchanges have them as httpx keeps them.
         response = self._parts.models.response(status, lines, stream, extensions)  # type: ignore[arg-type]
-        if ended and self._parts.read is not None:
-            response.read = MethodType(self._parts.read, response)  # type: ignore[method-assign]
+        if ended and self._parts.reader is not None:
+            self._parts.reader.attach(response, stream)
         return response
 
     def _direct_exchange(self, request: httpx.Request) -> _rust.Exchange | None:
@@ -136,8 +136,8 @@ class _Parts:
     mapping: Callable[[], AbstractContextManager[None]]
     """httpx's own way from httpcore's exceptions to its own."""
     stream: Callable[..., httpx.SyncByteStream]
-    read: ReadMethod | None
-    """What a response reads a body with that came with its head; `None` for httpx's own method."""
+    reader: Reader | None
+    """What has a response read a body that came with its head; `None` for httpx's own way."""
 
 
 def build_transport(httpx: ModuleType, flavour: Flavour) -> Any:
@@ -154,7 +154,7 @@ def build_transport(httpx: ModuleType, flavour: Flavour) -> Any:
         models=Models(httpx, theirs, "handle_request"),
         mapping=mapping,
         stream=stream,
-        read=build_reading(httpx, stream),
+        reader=build_reader(httpx, stream),
     )
     body = {
         "__module__": public_module(httpx.__name__),

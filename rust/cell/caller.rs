@@ -41,22 +41,15 @@ impl ExchangeCell {
         set: &Arc<PollSet>,
     ) -> Option<Result<Part, Failure>> {
         let mut progress = self.progress.lock();
-        let take = |progress: &mut Progress| {
-            let part = progress.take(want);
-            if part.is_some() {
-                progress.wanted = None;
-            }
-            part
-        };
         if !self.is_spawned(&progress) {
             progress.wanted = Some(Wanted::now(want));
-            return self.poll_here(progress, set, take);
+            return self.poll_here(progress, set, |progress| progress.hand_over(want));
         }
         if progress.pushed {
             progress.wanted = Some(Wanted::now(want));
             self.poll_for_task(&mut progress);
         }
-        take(&mut progress)
+        progress.hand_over(want)
     }
 
     /// Polls in the place of the task, which sleeps: what was pushed leaves without a hop to another thread. The task is

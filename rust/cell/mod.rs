@@ -87,9 +87,8 @@ impl ExchangeCell {
         if !progress.has(want) {
             let _ = progress.advance(cx);
         }
-        match progress.take(want) {
+        match progress.hand_over(want) {
             Some(part) => {
-                progress.wanted = None;
                 // Nobody sleeps: a wake-up would only cost the next caller a look.
                 progress.parked = None;
                 Poll::Ready(part)
@@ -240,9 +239,7 @@ impl Source for ExchangeCell {
             return None;
         }
         let want = wanted.want;
-        let part = progress.take(want)?;
-        progress.wanted = None;
-        Some(part)
+        progress.hand_over(want)
     }
 }
 

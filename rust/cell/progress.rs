@@ -254,6 +254,13 @@ impl Progress {
         }
     }
 
+    /// Takes the part for whoever waits for it: nobody does any more.
+    pub(super) fn hand_over(&mut self, want: Want) -> Option<Result<Part, Failure>> {
+        let part = self.take(want)?;
+        self.wanted = None;
+        Some(part)
+    }
+
     /// Takes frames up to [`MAX_PART`], and lets a task that stopped reading ahead go on.
     fn take_body(&mut self) -> Vec<Bytes> {
         let was_full = self.buffered >= READ_AHEAD;

@@ -4,11 +4,11 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyList, PyTuple, PyType};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
 
 use super::watch::Watch;
 
-/// The classes that a response of one httpx consists of at one door, and who may have replaced what they do.
+/// The classes that a response of one httpx consists of at one door, and what httpx would do to read it.
 #[pyclass(frozen, module = "httpcore_hyper._rust")]
 pub(super) struct Unread {
     response: Py<PyType>,
@@ -16,6 +16,8 @@ pub(super) struct Unread {
     /// What httpx's client puts around a body.
     bound: Py<PyType>,
     body: Py<PyType>,
+    /// What a response has in its own dictionary only if somebody has read it, or wants to be asked.
+    foreign: Vec<Py<PyString>>,
     watch: Py<Watch>,
 }
 
@@ -27,6 +29,7 @@ impl Unread {
         headers: Py<PyType>,
         bound: Py<PyType>,
         body: Py<PyType>,
+        foreign: Vec<Py<PyString>>,
         watch: Py<Watch>,
     ) -> Self {
         Self {
@@ -34,32 +37,59 @@ impl Unread {
             headers,
             bound,
             body,
+            foreign,
             watch,
         }
+    }
+
+    /// Whether a body with these lines is the content as it is: nothing has to be decoded. The lines are those of
+    /// `Headers._list`.
+    #[staticmethod]
+    fn is_content(lines: &Bound<'_, PyAny>) -> bool {
+        (lines.cast::<PyList>()).is_ok_and(|lines| lines.iter().all(|line| is_of_no_coding(&line)))
     }
 
     /// Our body, if all of it is here and httpx would add nothing to it and take nothing away; else `None`.
     fn body<'py>(&self, response: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = response.py();
-        if !response.get_type().is(&self.response)
-            || response.getattr_opt(intern!(py, "_content"))?.is_some()
-            || response.getattr_opt(intern!(py, "_decoder"))?.is_some()
-            || !is_false(&response.getattr(intern!(py, "is_stream_consumed"))?)
-            || !is_false(&response.getattr(intern!(py, "is_closed"))?)
-            || !self.is_as_sent(&response.getattr(intern!(py, "headers"))?)?
-            || self.watch.get().first_changed(py)?.is_some()
+        if !response.get_type().is(&self.response) {
+            return Ok(None);
+        }
+        let own = response.getattr(intern!(py, "__dict__"))?;
+        let own = own.cast::<PyDict>()?;
+        for name in &self.foreign {
+            if own.contains(name)? {
+                return Ok(None);
+            }
+        }
+        if !is_false(own, intern!(py, "is_stream_consumed"))?
+            || !is_false(own, intern!(py, "is_closed"))?
         {
             return Ok(None);
         }
-        self.ours(response)
+        let headers = own.get_item(intern!(py, "headers"))?;
+        let is_content = match headers.filter(|headers| headers.get_type().is(&self.headers)) {
+            Some(headers) => Self::is_content(&headers.getattr(intern!(py, "_list"))?),
+            None => false,
+        };
+        if !is_content || self.watch.get().first_changed(py)?.is_some() {
+            return Ok(None);
+        }
+        self.ours(response, own)
     }
 }
 
 impl Unread {
     /// The whole body of a response, as it came from us or with httpx's own around it.
-    fn ours<'py>(&self, response: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn ours<'py>(
+        &self,
+        response: &Bound<'py, PyAny>,
+        own: &Bound<'py, PyDict>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = response.py();
-        let mut stream = response.getattr(intern!(py, "stream"))?;
+        let Some(mut stream) = own.get_item(intern!(py, "stream"))? else {
+            return Ok(None);
+        };
         if stream.get_type().is(&self.bound) {
             // httpx's writes the time into the response; httpx2's keeps it.
             if let Some(told) = stream.getattr_opt(intern!(py, "_response"))?
@@ -72,18 +102,6 @@ impl Unread {
         let is_whole = stream.get_type().is(&self.body)
             && stream.getattr(intern!(py, "_ended"))?.is_truthy()?;
         Ok(is_whole.then_some(stream))
-    }
-
-    /// Whether the bytes are the content: nothing has to be decoded.
-    fn is_as_sent(&self, headers: &Bound<'_, PyAny>) -> PyResult<bool> {
-        if !headers.get_type().is(&self.headers) {
-            return Ok(false);
-        }
-        let list = headers.getattr(intern!(headers.py(), "_list"))?;
-        let Ok(list) = list.cast::<PyList>() else {
-            return Ok(false);
-        };
-        Ok(list.iter().all(|line| is_of_no_coding(&line)))
     }
 }
 
@@ -100,6 +118,7 @@ fn is_of_no_coding(line: &Bound<'_, PyAny>) -> bool {
     })
 }
 
-fn is_false(value: &Bound<'_, PyAny>) -> bool {
-    value.cast::<PyBool>().is_ok_and(|value| !value.is_true())
+fn is_false(own: &Bound<'_, PyDict>, name: &Bound<'_, PyString>) -> PyResult<bool> {
+    let value = own.get_item(name)?;
+    Ok(value.is_some_and(|value| value.cast::<PyBool>().is_ok_and(|value| !value.is_true())))
 }
