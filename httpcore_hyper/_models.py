@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _rust
 from ._native import missing
-from ._way import is_original, namespace_of
+from ._way import is_original, namespace_of, package_of
 
 if TYPE_CHECKING:
     import httpx
@@ -52,7 +52,7 @@ class Models:
         try:
             are_known = (
                 default.Response is httpx.Response
-                and all(is_original(owner, name) for owner, name in originals)
+                and all(is_original(owner, name, package_of(httpx)) for owner, name in originals)
                 and _reads(httpx, reader)
                 and self._makes()
             )

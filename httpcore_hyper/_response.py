@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ._way import is_original
+
 if TYPE_CHECKING:
     import httpcore
 
@@ -31,7 +33,10 @@ class Responses:
         probe = kind(200, headers=[], content=given["stream"], extensions=given["extensions"])
         made = vars(probe) == {**given, "_stream_consumed": False}
         probe.read()
-        self._is_known = made and vars(probe) == {**given, "_stream_consumed": True, "_content": b"content"}
+        read = vars(probe) == {**given, "_stream_consumed": True, "_content": b"content"}
+        package = kind.__module__.partition(".")[0]
+        own = all(is_original(kind, name, package) for name in ("__init__", "read", "aread"))
+        self._is_known = made and read and own
 
     def make(
         self, status: int, headers: list[tuple[bytes, bytes]], stream: Any, extensions: dict[str, Any]

@@ -292,8 +292,7 @@ class Unread:
     """The classes that a response of one httpx consists of at one door: `Response`, `Headers`, `BoundSyncStream` or
     `BoundAsyncStream`, and our body.
 
-    `foreign` are the names that a response has in its own dictionary only if somebody has read it or wants to be
-    asked; `watch` is over the functions of httpx's that read a body.
+    `foreign` are the names that a response has in its own dictionary only if somebody wants to be asked; `watch` is over the functions of httpx's that read a body.
     """
 
     def __new__(

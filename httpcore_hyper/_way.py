@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from importlib import import_module
 from types import FunctionType, ModuleType
 from typing import Any, TypeAlias
@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from . import _rust
 from ._native import missing
 
-__all__ = ["Attribute", "Way", "is_original", "namespace_of"]
+__all__ = ["Attribute", "Way", "is_original", "namespace_of", "package_of"]
 
 Attribute: TypeAlias = tuple[Mapping[Any, Any], Any]
 """The dictionary of whatever has it, and its name there."""
@@ -32,9 +32,9 @@ class Way:
 
     def __init__(self, module: ModuleType, originals: dict[str, type], pool: str) -> None:
         door = _Door(module, originals, pool.removesuffix("ConnectionPool"))
-        self._seen = _Seen(door.to_the_socket())
-        self._seen_by_proxies = _Seen(door.through_proxies())
-        self._seen_by_callers = _Seen(door.from_the_caller())
+        self._seen = _Seen(module, door.to_the_socket())
+        self._seen_by_proxies = _Seen(module, door.through_proxies())
+        self._seen_by_callers = _Seen(module, door.from_the_caller())
 
     def patched(self, *, proxied: bool) -> str | None:
         """The first function from the pool to the socket that is not the one seen at first."""
@@ -56,44 +56,73 @@ class Way:
 class _Seen:
     """Functions of classes and modules, and what they were when they were seen first."""
 
-    def __init__(self, places: Iterable[_Place]) -> None:
+    def __init__(self, module: ModuleType, places: Iterable[_Place]) -> None:
+        self._package = package_of(module)
         places = list(places)
         self.attributes: list[Attribute] = [(namespace_of(owner), name) for owner, name in places]
         # What had been replaced before may come back, so the two are told apart.
-        self._replaced = [place for place in places if not is_original(*place)]
+        self._replaced = [place for place in places if not self._is_original(place)]
         self._places = [place for place in places if place not in self._replaced]
         if missing is None:
             self._watch = _rust.Watch([(namespace_of(owner), name) for owner, name in self._places])
 
     def first_patched(self) -> str | None:
         for place in self._replaced:
-            if not is_original(*place):
+            if not self._is_original(place):
                 return _path(*place)
         changed = self._watch.first_changed()
         return None if changed is None else _path(*self._places[changed])
+
+    def _is_original(self, place: _Place) -> bool:
+        owner, name = place
+        return is_original(owner, name, "socket" if owner is socket else self._package)
+
+
+def package_of(module: ModuleType) -> str:
+    """The name of the package that a module is, or is in."""
+    return module.__name__.partition(".")[0]
 
 
 def _path(owner: type | ModuleType, name: str) -> str:
     return f"{_full_name(owner)}.{name}"
 
 
-def is_original(owner: type | ModuleType, name: str) -> bool:
-    """Whether a function, property or class is the owner's own package's, or the owner has none of this name.
+def is_original(owner: type | ModuleType, name: str, package: str) -> bool:
+    """Whether a function, property or class comes from the package, or the owner has none of this name.
 
-    Else somebody had replaced it before anybody looked: a mock, a tracer that was installed first, gevent.
+    Else somebody had replaced it, or its owner, before anybody looked: a mock, a tracer that was installed
+    first, gevent. What is too odd to tell was made by somebody as well.
     """
     found: Any = vars(owner).get(name)
-    if isinstance(found, property):
+    if type(found) is property:
         found = found.fget
-    if isinstance(found, FunctionType) and found.__globals__["__name__"] == contextlib.__name__:
-        found = found.__wrapped__  # type: ignore[attr-defined] # of a context manager, the generator function
+    if type(found) is FunctionType and found.__code__ in _MANAGERS:
+        found = found.__wrapped__  # type: ignore[attr-defined] # the generator function
     if found is None:
         return True
-    if hasattr(found, "__wrapped__"):
+    try:
+        if hasattr(found, "__wrapped__"):
+            return False
+        home = found.__globals__.get("__name__") if type(found) is FunctionType else found.__module__
+    except Exception:  # whatever a stand-in says to what it was not made for
         return False
-    home = owner.__name__ if isinstance(owner, ModuleType) else owner.__module__
-    came_from = found.__globals__["__name__"] if isinstance(found, FunctionType) else found.__module__
-    return bool(came_from.partition(".")[0] == home.partition(".")[0])
+    return isinstance(home, str) and home.partition(".")[0] == package
+
+
+def _some() -> Iterator[None]:
+    yield
+
+
+async def _some_async() -> AsyncIterator[None]:
+    yield
+
+
+# The code of what `contextmanager` makes of any function. Its globals are contextlib's, as are those of other
+# decorators of contextlib's, with which somebody may have wrapped a function.
+_MANAGERS = {
+    contextlib.contextmanager(_some).__code__,
+    contextlib.asynccontextmanager(_some_async).__code__,
+}
 
 
 def namespace_of(owner: type | ModuleType) -> Mapping[str, Any]:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+from unittest import mock
 
+import httpcore
 import pytest
 from servers import Server
+
+from httpcore_hyper._flavour import Flavour
+from httpcore_hyper._response import Responses
+from httpcore_hyper._way import is_original, package_of
 
 PATCH = """
     import importlib, sys
@@ -88,3 +99,81 @@ def test_a_patch_that_is_gone_delegates_nothing(server: Server) -> None:
     code = textwrap.dedent(PATCH) + textwrap.dedent(program)
     command = [sys.executable, "-c", code, "httpcore.HTTP11Connection", "handle_request", server.url()]
     subprocess.run(command, check=True, timeout=30)
+
+
+@contextlib.contextmanager
+def span() -> Iterator[None]:
+    """What tracers decorate with as well."""
+    yield
+
+
+def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **options: Any) -> Any:
+        return function(*args, **options)
+
+    return wrapper
+
+
+def bare(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Without what `functools.wraps` leaves."""
+
+    def wrapper(*args: Any, **options: Any) -> Any:
+        return function(*args, **options)
+
+    return wrapper
+
+
+OTHERS: list[Callable[[Any], Any]] = [
+    wrapped,
+    bare,
+    span(),
+    functools.partial,
+    mock.create_autospec,
+    lambda function: mock.Mock(spec=function),
+    lambda _: mock.MagicMock(),
+    staticmethod,
+    lambda _: len,
+    lambda _: 7,
+]
+
+
+@pytest.mark.parametrize("replace", OTHERS)
+def test_a_function_of_somebody_elses_is_known(replace: Callable[[Any], Any]) -> None:
+    package = package_of(httpcore)
+    for owner, name in (
+        (httpcore.HTTP11Connection, "handle_request"),
+        (httpcore.AsyncHTTP11Connection, "handle_async_request"),
+        (import_module(f"{package}._sync.interfaces").RequestInterface, "stream"),
+    ):
+        assert is_original(owner, name, package)
+        with mock.patch.object(owner, name, replace(vars(owner)[name])):
+            assert not is_original(owner, name, package)
+
+
+def test_a_class_of_somebody_elses_is_known() -> None:
+    class Traced(httpcore.HTTP11Connection):
+        def handle_request(self, request: Any) -> Any:
+            return super().handle_request(request)
+
+    assert not is_original(Traced, "handle_request", package_of(httpcore))
+    assert is_original(Traced, "close", package_of(httpcore)), "inherited"
+
+
+def test_all_that_is_looked_at_is_httpcores_own() -> None:
+    """Else nothing would be served by the engine."""
+    modules = [httpcore]
+    with contextlib.suppress(ImportError):
+        modules.append(import_module("httpcore2"))
+    for module in modules:
+        for way in Flavour.of(module).ways.values():
+            for seen in (way._seen, way._seen_by_proxies, way._seen_by_callers):
+                assert seen._places
+                assert not seen._replaced
+
+
+@pytest.mark.parametrize("name", ["__init__", "read", "aread"])
+def test_responses_that_somebody_reads_are_made_by_httpcore(name: str) -> None:
+    assert Responses(httpcore.Response)._is_known
+    with mock.patch.object(httpcore.Response, name, wrapped(getattr(httpcore.Response, name))):
+        assert not Responses(httpcore.Response)._is_known

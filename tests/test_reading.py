@@ -167,10 +167,14 @@ def test_an_unread_response_is_httpxs(side: Side, past: list[bytes]) -> None:
         assert method.__doc__.strip() == getattr(side.httpx.Response, side.name("read")).__doc__.strip()
         # What pickles functions by value otherwise finds it by its name.
         assert pickle.loads(pickle.dumps(method.__func__)) is method.__func__
-        for other in (copy.deepcopy(response), pickle.loads(pickle.dumps(response))):
+        for copied in (copy.deepcopy, lambda response: pickle.loads(pickle.dumps(response))):
+            other = copied(response)
+            for _ in range(2):
+                with pytest.raises(side.httpx.StreamClosed):
+                    await side.call(other, "read")
+                assert side.name("read") not in vars(other)
             with pytest.raises(side.httpx.StreamClosed):
-                await side.call(other, "read")
-            assert side.name("read") not in vars(other)
+                await side.call(copied(response), "read")
         with pytest.raises(side.httpx.ResponseNotRead):
             response.content  # noqa: B018 - what it raises is the point
         assert await told(method()) == BODY
@@ -199,15 +203,43 @@ def test_a_shallow_copy_reads_the_original(side: Side) -> None:
         side.run(scenario)
 
 
-def test_it_is_read_by_its_own_method_if_nobody_keeps_the_response(side: Side, past: list[bytes]) -> None:
-    async def scenario(client: Any) -> None:
-        method = getattr(await side.unread(client, server.url()), side.name("read"))
-        assert await told(method()) == BODY
-        assert await told(method()) == BODY
+def test_a_response_that_nobody_keeps(side: Side) -> None:
+    """Only its method, as by `transport.handle_request(request).read()`: with what was done to it before."""
 
-    with Server([whole()]) as server:
-        side.run(scenario)
-    assert past == [BODY]
+    async def scenario(client: Any, url: str, change: Callable[[Any], Any], expected: Any) -> None:
+        transport = client._transport
+        for method in (getattr(transport, side.handle), partial(client.send, stream=True)):
+            response = await told(method(client.build_request("GET", url)))
+            await told(change(response))
+            read = getattr(response, side.name("read"))
+            del response
+            if isinstance(expected, bytes):
+                assert await told(read()) == expected
+                assert await told(read()) == expected
+                assert await told(copy.copy(read)()) == expected
+            else:
+                with pytest.raises(expected):
+                    await told(read())
+            assert "Requests: 0 active, 0 queued | Connections: 0 active" in repr(transport._pool)
+
+    async def iterate(response: Any) -> None:
+        await side.all_of(getattr(response, side.name("iter_raw"))())
+
+    async def close(response: Any) -> None:
+        await side.call(response, "close")
+
+    def unzip(response: Any) -> None:
+        response.headers["Content-Encoding"] = "gzip"
+
+    zipped = gzip.compress(BODY)
+    for change, body, expected in (
+        (lambda response: None, BODY, BODY),
+        (unzip, zipped, BODY),
+        (iterate, BODY, side.httpx.StreamConsumed),
+        (close, BODY, side.httpx.StreamClosed),
+    ):
+        with Server([[*whole(body), *whole(body)]]) as server:
+            side.run(partial(scenario, url=server.url(), change=change, expected=expected))
 
 
 def test_a_streamed_one_is_told_what_httpx_tells(side: Side, past: list[bytes]) -> None:
@@ -268,7 +300,7 @@ def test_whoever_drops_a_response_gives_its_connection_back(side: Side) -> None:
                 continue
             with pytest.warns(ResourceWarning, match="unclosed response"):
                 del response
-            assert "0 active" in repr(transport._pool)
+            assert "Requests: 0 active, 0 queued | Connections: 0 active" in repr(transport._pool)
 
     with Server([[*whole(), *whole()]]) as server:
         side.run(scenario)
@@ -402,7 +434,24 @@ def test_a_reader_of_ones_own_stays(side: Side, past: list[bytes]) -> None:
             assert await side.call(response, "read") == BODY
         patched.assert_called_once_with()
 
-    with Server([whole()]) as server:
+        response = await side.unread(client, server.url())
+        setattr(response, name, Proxy(getattr(response, name)))
+        assert await side.call(response, "read") == BODY
+        assert type(vars(response)[name]) is Proxy
+
+    class Proxy:
+        """Shows what is under it as its own, as wrapt's do."""
+
+        def __init__(self, wrapped: Any) -> None:
+            self.__wrapped__ = wrapped
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.__wrapped__, name)
+
+        def __call__(self) -> Any:
+            return self.__wrapped__()
+
+    with Server([[*whole(), *whole()]]) as server:
         side.run(scenario)
     assert past == []
 
@@ -588,7 +637,7 @@ def test_what_was_replaced_before_is_not_taken_for_httpxs(side: Side) -> None:
         def mine(*args: Any, method: Any = method, **options: Any) -> Any:
             return method(*args, **options)
 
-        for replaced in (mine, functools.wraps(method)(mine), mock.MagicMock(wraps=method)):
+        for replaced in (mine, functools.wraps(method)(mine)):
             with mock.patch.object(owner, name, replaced):
                 assert module.build_reader(side.httpx, stream) is None, (name, replaced)
     assert module.build_reader(side.httpx, stream) is not None

@@ -8,13 +8,13 @@ garbage collection. Both are left out where nobody can tell, which is looked at 
 from __future__ import annotations
 
 from importlib import import_module
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any
 from weakref import ref
 
 from .. import _rust
 from .._native import missing
-from .._way import is_original, namespace_of
+from .._way import is_original, namespace_of, package_of
 
 __all__ = ["AsyncReader", "build_reader"]
 
@@ -40,16 +40,36 @@ class AsyncReader:
         for name, methods in _HELPERS.items():
             places += [(models, name), *((getattr(models, name), method) for method in methods)]
         watch = _rust.Watch([(namespace_of(owner), name) for owner, name in places])
-        foreign = [*_READERS, "_content", "_decoder"]
-        self.unread = _rust.Unread(httpx.Response, httpx.Headers, bound, body, foreign, watch)
+        self.unread = _rust.Unread(httpx.Response, httpx.Headers, bound, body, list(_READERS), watch)
+        self.response = httpx.Response
         self.decoder = models.IdentityDecoder
         self.theirs = vars(httpx.Response)[_NAME]
-        self.is_known = all(is_original(owner, name) for owner, name in places)
+        self.is_known = all(is_original(owner, name, package_of(httpx)) for owner, name in places)
 
     def attach(self, response: Any, body: Any) -> None:
         """Has the response read a `body` that is all here past httpx's own way, if it needs no decoder."""
         if self.unread.is_content(response.headers._list):
-            response.aread = AsyncReading(self, response, body).aread
+            response.aread = AsyncReading(response, _Source(self, response, body)).aread
+
+
+class _Source:
+    """Where a response's content comes from."""
+
+    __slots__ = ("_body", "_had_content", "_lines", "reader")
+
+    def __init__(self, reader: AsyncReader, response: Any, body: Any) -> None:
+        self.reader = reader
+        self._body = body
+        self._lines = response.headers._list
+        self._had_content = body._first is not None
+
+    def stand_in(self) -> Any:
+        """Of a response that nobody has kept all that its reading depends on."""
+        headers = [(name, value) for name, _, value in self._lines]
+        response = self.reader.response(200, headers=headers, stream=self._body)
+        response.is_closed = self._body._closed
+        response.is_stream_consumed = self._had_content and self._body._first is None
+        return response
 
 
 class AsyncReading:
@@ -58,61 +78,59 @@ class AsyncReading:
     A response owns this, and is not owned by it: whoever lets go of a response lets go of its connection.
     """
 
-    __slots__ = ("_body", "_kept", "_left", "_reader", "_response")
+    __slots__ = ("_kept", "_response", "_source", "_theirs")
 
-    def __init__(self, reader: AsyncReader | None, response: Any, body: Any) -> None:
-        """Without a reader it leads to the class's method."""
-        self._reader = reader
+    def __init__(self, response: Any, source: _Source | None = None) -> None:
+        """Without a source, for a copy of a response, it leads to the class's method."""
+        self._source = source
         self._response = ref(response)
-        self._body = body
-        self._kept: Any = None
-        self._left: bytes | None = None
+        # As a bound method does. A copy has no connection that it could hold; others are kept when read.
+        self._kept: Any = response if source is None else None
+        self._theirs: Any = _of_class(response) if source is None else None
 
     async def aread(self) -> bytes:
         """Read and return the response content."""
-        kept = self._kept
-        if kept is not None:
-            # Whoever kept this method. httpx's would have been bound when it was taken from the response.
-            return await self._reader.theirs(kept)  # type: ignore[union-attr, no-any-return]
-        response = self._response()
-        if response is None:
-            return await self._alone()
-        own = vars(response)
-        if getattr(own.get(_NAME), "__self__", None) is self:
-            del own[_NAME]
-        reader = self._reader
-        if reader is None:
-            return await _of_class(response)()  # type: ignore[no-any-return]
-        # As a bound method does; there is no circle any more.
+        source, response = self._source, self._owner()
         self._kept = response
-        body = reader.unread.body(response)
-        if body is None:
+        own = vars(response)
+        found = own.get(_NAME)
+        if type(found) is not MethodType or found.__self__ is not self:
+            # Somebody has kept this method, which would be httpx's, and may have put one around it there.
+            theirs = self._theirs if source is None else source.reader.theirs.__get__(response)
+            return await theirs()  # type: ignore[no-any-return]
+        own.pop(_NAME, None)
+        body = None if source is None else source.reader.unread.body(response)
+        if source is None or body is None:
             return await _of_class(response)()  # type: ignore[no-any-return]
-        response.headers.encoding  # noqa: B018 - httpx asks for it here, and headers keep what they find
-        # Before anything is taken: whoever is interrupted from here on does not find an empty body.
-        response.is_stream_consumed = True
-        response._decoder = reader.decoder()
-        content: bytes = body.rest()
-        response._num_bytes_downloaded = len(content)
-        response.is_closed = True
-        stream = response.stream
-        await stream.aclose()
-        if hasattr(stream, "_response"):
-            stream._response = _Told(response)
-        response._content = content
-        return content
+        return await _read_past(source.reader, response, body)
 
-    async def _alone(self) -> bytes:
-        """Of a response that nobody has kept, only this method."""
-        if self._left is None:
-            self._left = self._body.rest()
-            await self._body.aclose()
-        return self._left
+    def _owner(self) -> Any:
+        response = self._response() if self._kept is None else self._kept
+        if response is None and self._source is not None:
+            # Only this method was kept, as by `transport.handle_request(request).read()`.
+            response = self._source.stand_in()
+        return response
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The copy of a response is closed: it has nothing for us to read."""
-        response = self._response() if self._kept is None else self._kept
-        return AsyncReading, (None, response, None)
+        return AsyncReading, (self._owner(),)
+
+
+async def _read_past(reader: AsyncReader, response: Any, body: Any) -> bytes:
+    """Reads a response as httpx does, and leaves it as that does."""
+    response.headers.encoding  # noqa: B018 - httpx asks for it here, and headers keep what they find
+    # Before anything is taken: whoever is interrupted from here on does not find an empty body.
+    response.is_stream_consumed = True
+    response._decoder = reader.decoder()
+    content: bytes = body.rest()
+    response._num_bytes_downloaded = len(content)
+    response.is_closed = True
+    stream = response.stream
+    await stream.aclose()
+    if hasattr(stream, "_response"):
+        stream._response = _Told(response)
+    response._content = content
+    return content
 
 
 class _Told:

@@ -16,7 +16,7 @@ pub(super) struct Unread {
     /// What httpx's client puts around a body.
     bound: Py<PyType>,
     body: Py<PyType>,
-    /// What a response has in its own dictionary only if somebody has read it, or wants to be asked.
+    /// What a response has in its own dictionary only if somebody wants to be asked.
     foreign: Vec<Py<PyString>>,
     watch: Py<Watch>,
 }
@@ -62,7 +62,9 @@ impl Unread {
                 return Ok(None);
             }
         }
-        if !is_false(own, intern!(py, "is_stream_consumed"))?
+        if response.getattr_opt(intern!(py, "_content"))?.is_some()
+            || response.getattr_opt(intern!(py, "_decoder"))?.is_some()
+            || !is_false(own, intern!(py, "is_stream_consumed"))?
             || !is_false(own, intern!(py, "is_closed"))?
         {
             return Ok(None);
