@@ -28,6 +28,7 @@ __all__ = [
     "Pool",
     "Port",
     "Ready",
+    "Unread",
     "Watch",
     "__version__",
     "after_fork_in_child",
