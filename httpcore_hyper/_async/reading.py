@@ -134,7 +134,10 @@ async def _read_past(reader: AsyncReader, response: Any, body: Any) -> bytes:
 
 
 class _Told:
-    """Stands for a response that has been read with httpx's stream, which tells it how long it took."""
+    """Stands for a response that has been read with httpx's stream, which tells it how long it took.
+
+    The two would hold each other, and all that the request leaves, until a garbage collection.
+    """
 
     __slots__ = ("_response",)
 

@@ -135,7 +135,10 @@ def _read_past(reader: Reader, response: Any, body: Any) -> bytes:
 
 
 class _Told:
-    """Stands for a response that has been read with httpx's stream, which tells it how long it took."""
+    """Stands for a response that has been read with httpx's stream, which tells it how long it took.
+
+    The two would hold each other, and all that the request leaves, until a garbage collection.
+    """
 
     __slots__ = ("_response",)
 
