@@ -19,6 +19,7 @@ from typing import Any
 
 import httpcore
 
+from ._originals import package_of
 from ._response import Responses
 from ._way import Way
 
@@ -95,7 +96,7 @@ class Flavour:
         """The same over HTTP/2."""
         self.ways = {name: Way(module, originals, name) for name in ("ConnectionPool", "AsyncConnectionPool")}
         """From a pool to a socket by the flavour's own code, by the name of the pool: one for each door."""
-        self.responses = Responses(module.Response)
+        self.responses = Responses(module.Response, package_of(module))
         self.tells_socks_timeouts = _tells_socks_timeouts(package)
         """Whether its listeners are told of the timeouts of a SOCKS conversation."""
 

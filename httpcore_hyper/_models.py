@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _rust
 from ._native import missing
-from ._way import is_original, namespace_of, package_of
+from ._originals import are_original, package_of, watch_over
 
 if TYPE_CHECKING:
     import httpx
@@ -46,13 +46,12 @@ class Models:
         default = import_module(f"{httpx.__name__}._transports.default")
         asked = [(getattr(httpx, owner), name) for owner, names in _ASKED.items() for name in names]
         places = [(transport, handle), (default, "Response"), *asked]
-        self._watch = _rust.Watch([(namespace_of(owner), name) for owner, name in places])
+        self._watch = watch_over(places)
         reader = _rust.Models(httpx.Request, httpx.URL, httpx.Headers, httpx.ByteStream)
-        originals = [(transport, handle), *asked]
         try:
             are_known = (
                 default.Response is httpx.Response
-                and all(is_original(owner, name, package_of(httpx)) for owner, name in originals)
+                and are_original(places, package_of(httpx))
                 and _reads(httpx, reader)
                 and self._makes()
             )

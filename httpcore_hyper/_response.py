@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ._way import is_original
+from ._originals import are_original
 
 if TYPE_CHECKING:
     import httpcore
@@ -25,7 +25,8 @@ class _Probe:
 class Responses:
     """Makes the responses of one flavour."""
 
-    def __init__(self, kind: type[httpcore.Response]) -> None:
+    def __init__(self, kind: type[httpcore.Response], package: str) -> None:
+        """`package` is the one that the class is said to be of."""
         self._kind = kind
         self._init = kind.__init__
         self._read, self._aread = kind.read, kind.aread
@@ -34,8 +35,7 @@ class Responses:
         made = vars(probe) == {**given, "_stream_consumed": False}
         probe.read()
         read = vars(probe) == {**given, "_stream_consumed": True, "_content": b"content"}
-        package = kind.__module__.partition(".")[0]
-        own = all(is_original(kind, name, package) for name in ("__init__", "read", "aread"))
+        own = are_original([(kind, name) for name in ("__init__", "read", "aread")], package)
         self._is_known = made and read and own
 
     def make(

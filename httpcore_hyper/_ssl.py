@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 from . import _rust
 from ._flavour import Flavour
 from ._native import missing
-from ._way import Attribute, namespace_of
+from ._originals import Attribute, namespace_of, watch_over
 
 __all__ = ["Policy", "RustlsObject", "Session", "Sessions", "acts_on_sockets", "alerted", "checked", "named"]
 
@@ -199,9 +199,7 @@ def attributes_of(context: ssl.SSLContext) -> list[Attribute] | None:
 def _watch(kind: type[ssl.SSLContext]) -> _rust.Watch | None:
     """Over what a class of contexts does with sockets; `None` where it is not the interpreter's own class."""
     genuine = kind.__dict__.get("sslsocket_class") is ssl.SSLSocket and kind.wrap_socket.__module__ == "ssl"
-    return (
-        _rust.Watch([(namespace_of(kind), name) for name in _HOOKS]) if genuine and missing is None else None
-    )
+    return watch_over([(kind, name) for name in _HOOKS]) if genuine and missing is None else None
 
 
 # What of a context decides how it works on sockets.

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import _rust
+from ._originals import Attribute
 from ._proxy import ssl_context_of
 from ._ssl import attributes_of
-from ._way import Attribute
 
 __all__ = ["watch_over"]
 

@@ -6,23 +6,15 @@ then. Each door of each flavour has a way of its own.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import socket
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from importlib import import_module
-from types import FunctionType, ModuleType
-from typing import Any, TypeAlias
+from types import ModuleType
 
-from . import _rust
 from ._native import missing
+from ._originals import Attribute, Place, attributes, is_original, package_of, watch_over
 
-__all__ = ["Attribute", "Way", "is_original", "namespace_of", "package_of"]
-
-Attribute: TypeAlias = tuple[Mapping[Any, Any], Any]
-"""The dictionary of whatever has it, and its name there."""
-
-_Place: TypeAlias = tuple[type | ModuleType, str]
+__all__ = ["Way"]
 
 _OPENERS = ("connect_tcp", "connect_unix_socket")
 
@@ -56,15 +48,15 @@ class Way:
 class _Seen:
     """Functions of classes and modules, and what they were when they were seen first."""
 
-    def __init__(self, module: ModuleType, places: Iterable[_Place]) -> None:
+    def __init__(self, module: ModuleType, places: Iterable[Place]) -> None:
         self._package = package_of(module)
         places = list(places)
-        self.attributes: list[Attribute] = [(namespace_of(owner), name) for owner, name in places]
+        self.attributes = attributes(places)
         # What had been replaced before may come back, so the two are told apart.
         self._replaced = [place for place in places if not self._is_original(place)]
         self._places = [place for place in places if place not in self._replaced]
         if missing is None:
-            self._watch = _rust.Watch([(namespace_of(owner), name) for owner, name in self._places])
+            self._watch = watch_over(self._places)
 
     def first_patched(self) -> str | None:
         for place in self._replaced:
@@ -73,68 +65,14 @@ class _Seen:
         changed = self._watch.first_changed()
         return None if changed is None else _path(*self._places[changed])
 
-    def _is_original(self, place: _Place) -> bool:
+    def _is_original(self, place: Place) -> bool:
         owner, name = place
         return is_original(owner, name, "socket" if owner is socket else self._package)
 
 
-def package_of(module: ModuleType) -> str:
-    """The name of the package that a module is, or is in."""
-    return module.__name__.partition(".")[0]
-
-
 def _path(owner: type | ModuleType, name: str) -> str:
-    return f"{_full_name(owner)}.{name}"
-
-
-def is_original(owner: type | ModuleType, name: str, package: str) -> bool:
-    """Whether a function, property or class comes from the package, or the owner has none of this name.
-
-    Else somebody had replaced it, or its owner, before anybody looked: a mock, a tracer that was installed
-    first, gevent. What is too odd to tell was made by somebody as well.
-    """
-    found: Any = vars(owner).get(name)
-    if type(found) is property:
-        found = found.fget
-    if type(found) is FunctionType and found.__code__ in _MANAGERS:
-        found = found.__wrapped__  # type: ignore[attr-defined] # the generator function
-    if found is None:
-        return True
-    try:
-        if hasattr(found, "__wrapped__"):
-            return False
-        home = found.__globals__.get("__name__") if type(found) is FunctionType else found.__module__
-    except Exception:  # whatever a stand-in says to what it was not made for
-        return False
-    return isinstance(home, str) and home.partition(".")[0] == package
-
-
-def _some() -> Iterator[None]:
-    yield
-
-
-async def _some_async() -> AsyncIterator[None]:
-    yield
-
-
-# The code of what `contextmanager` makes of any function. Its globals are contextlib's, as are those of other
-# decorators of contextlib's, with which somebody may have wrapped a function.
-_MANAGERS = {
-    contextlib.contextmanager(_some).__code__,
-    contextlib.asynccontextmanager(_some_async).__code__,
-}
-
-
-def namespace_of(owner: type | ModuleType) -> Mapping[str, Any]:
-    """The dictionary of a class or module, to be read only; where it is well hidden, what shows it."""
-    shown = owner.__dict__
-    # A class shows it through a view, which refers to nothing else, and takes twice the time to look into.
-    hidden = [shown] if isinstance(shown, dict) else gc.get_referents(shown)
-    return hidden[0] if len(hidden) == 1 and type(hidden[0]) is dict else shown
-
-
-def _full_name(owner: type | ModuleType) -> str:
-    return owner.__name__ if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
+    found_in = owner.__name__ if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
+    return f"{found_in}.{name}"
 
 
 class _Door:
@@ -151,7 +89,7 @@ class _Door:
         named: type = getattr(owner, f"{self._prefix}{name}")
         return named
 
-    def from_the_caller(self) -> Iterator[_Place]:
+    def from_the_caller(self) -> Iterator[Place]:
         interfaces = import_module(f"{self._folder}.interfaces")
         for name in ("request", "stream"):
             yield self._named("RequestInterface", interfaces), name
@@ -160,7 +98,7 @@ class _Door:
         yield self._module.Request, "__init__"
         yield self._module.URL, "__init__"
 
-    def to_the_socket(self) -> Iterator[_Place]:
+    def to_the_socket(self) -> Iterator[Place]:
         pool = self._originals[f"{self._prefix}ConnectionPool"]
         yield pool, self._handle
         yield pool, "create_connection"
@@ -183,7 +121,7 @@ class _Door:
         yield self._module.AnyIOBackend
         yield self._module.TrioBackend
 
-    def through_proxies(self) -> Iterator[_Place]:
+    def through_proxies(self) -> Iterator[Place]:
         for name in ("HTTPProxy", "SOCKSProxy"):
             # These inherit both; a mock puts its own here.
             pool = self._originals[f"{self._prefix}{name}"]

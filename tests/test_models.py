@@ -142,7 +142,7 @@ def test_models_that_are_not_the_known_ones_are_left_to_httpx(
 ) -> None:
     """A later httpx may keep its values elsewhere, or more of them."""
     assert made(httpx).reader is not None
-    monkeypatch.setattr("httpcore_hyper._models.is_original", lambda *_: True)
+    monkeypatch.setattr("httpcore_hyper._models.are_original", lambda *_: True)
 
     def response_init(self: Any, *args: Any, **options: Any) -> None:
         init(self, *args, **options)

@@ -17,8 +17,8 @@ import pytest
 from servers import Server
 
 from httpcore_hyper._flavour import Flavour
+from httpcore_hyper._originals import is_original, package_of
 from httpcore_hyper._response import Responses
-from httpcore_hyper._way import is_original, package_of
 
 PATCH = """
     import importlib, sys
@@ -174,6 +174,14 @@ def test_all_that_is_looked_at_is_httpcores_own() -> None:
 
 @pytest.mark.parametrize("name", ["__init__", "read", "aread"])
 def test_responses_that_somebody_reads_are_made_by_httpcore(name: str) -> None:
-    assert Responses(httpcore.Response)._is_known
+    assert Responses(httpcore.Response, package_of(httpcore))._is_known
     with mock.patch.object(httpcore.Response, name, wrapped(getattr(httpcore.Response, name))):
-        assert not Responses(httpcore.Response)._is_known
+        assert not Responses(httpcore.Response, package_of(httpcore))._is_known
+
+
+def test_a_response_class_of_somebody_elses_makes_its_own() -> None:
+    class Traced(httpcore.Response):
+        def read(self) -> bytes:
+            return super().read()
+
+    assert not Responses(Traced, package_of(httpcore))._is_known

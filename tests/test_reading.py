@@ -599,7 +599,7 @@ def test_an_httpx_that_reads_otherwise_is_left_to_it(side: Side, monkeypatch: py
     """A later one may have more to do when a body is read, or keep more of it."""
     module = import_module(f"httpcore_hyper.{'_async' if side.is_async else '_sync'}.reading")
     stream = side.ours._parts.stream
-    monkeypatch.setattr(module, "is_original", lambda *_: True)
+    monkeypatch.setattr(module, "are_original", lambda *_: True)
     name = side.name("read")
     reader = getattr(side.httpx.Response, name)
 

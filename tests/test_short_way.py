@@ -21,6 +21,7 @@ from servers import CLOSE, RECEIVE, STALL, Server, send
 
 import httpcore_hyper
 from httpcore_hyper._async.calls import AsyncCalls
+from httpcore_hyper._originals import package_of
 from httpcore_hyper._response import Responses
 from httpcore_hyper._sync.calls import Calls
 
@@ -321,7 +322,8 @@ def test_a_delegated_pool_sends_by_httpcore(server: Server, short: list[bool]) -
 @pytest.mark.parametrize("flavour", ["httpcore", "httpcore2"])
 def test_responses_of_both_flavours_are_known(flavour: str) -> None:
     """Of an unknown one they would be right as well, and slow."""
-    assert Responses(pytest.importorskip(flavour).Response)._is_known
+    module = pytest.importorskip(flavour)
+    assert Responses(module.Response, package_of(module))._is_known
 
 
 def test_responses_of_an_unknown_class_are_made_by_it() -> None:
@@ -332,7 +334,8 @@ def test_responses_of_an_unknown_class_are_made_by_it() -> None:
             super().__init__(*args, **options)
             self.more = True
 
-    responses = Responses(Later)
+    # Of this package, so that nobody takes it for a patch.
+    responses = Responses(Later, Later.__module__)
     response: Any = responses.make(200, [], [b"content"], {})
     assert response.more
     assert not responses.fill(response)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from httpcore_hyper import _rust
-from httpcore_hyper._way import namespace_of
+from httpcore_hyper._originals import namespace_of
 
 
 def view(owner: type) -> Mapping[str, Any]:

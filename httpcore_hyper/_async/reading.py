@@ -14,7 +14,7 @@ from weakref import ref
 
 from .. import _rust
 from .._native import missing
-from .._way import is_original, namespace_of, package_of
+from .._originals import are_original, package_of, watch_over
 
 __all__ = ["AsyncReader", "build_reader"]
 
@@ -39,12 +39,12 @@ class AsyncReader:
         places += [(bound, "__aiter__"), (models, "request_context")]
         for name, methods in _HELPERS.items():
             places += [(models, name), *((getattr(models, name), method) for method in methods)]
-        watch = _rust.Watch([(namespace_of(owner), name) for owner, name in places])
+        watch = watch_over(places)
         self.unread = _rust.Unread(httpx.Response, httpx.Headers, bound, body, list(_READERS), watch)
         self.response = httpx.Response
         self.decoder = models.IdentityDecoder
         self.theirs = vars(httpx.Response)[_NAME]
-        self.is_known = all(is_original(owner, name, package_of(httpx)) for owner, name in places)
+        self.is_known = are_original(places, package_of(httpx))
 
     def attach(self, response: Any, body: Any) -> None:
         """Has the response read a `body` that is all here past httpx's own way, if it needs no decoder."""
@@ -99,10 +99,11 @@ class AsyncReading:
             theirs = self._theirs if source is None else source.reader.theirs.__get__(response)
             return await theirs()  # type: ignore[no-any-return]
         own.pop(_NAME, None)
-        body = None if source is None else source.reader.unread.body(response)
-        if source is None or body is None:
-            return await _of_class(response)()  # type: ignore[no-any-return]
-        return await _read_past(source.reader, response, body)
+        if source is not None:
+            body = source.reader.unread.body(response)
+            if body is not None:
+                return await _read_past(source.reader, response, body)
+        return await _of_class(response)()  # type: ignore[no-any-return]
 
     def _owner(self) -> Any:
         response = self._response() if self._kept is None else self._kept
