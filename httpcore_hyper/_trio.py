@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Generator
+from collections.abc import Awaitable, Generator
 from typing import Any
 
 import outcome
@@ -49,10 +49,10 @@ def reschedule(task: Task, value: Any, error: BaseException | None) -> None:
     trio.lowlevel.reschedule(task, outcome.Value(value) if error is None else outcome.Error(error))
 
 
-async def after_others(value: Any) -> Any:
-    """Gives a value that is here, once the run's other tasks have had their turn."""
+async def after_others(what: Awaitable[Any]) -> Any:
+    """Awaits something once the run's other tasks have had their turn."""
     await trio.lowlevel.checkpoint()
-    return value
+    return await what
 
 
 class Waiter:

@@ -11,10 +11,13 @@ import contextvars
 import math
 import sys
 from asyncio import AbstractEventLoop
+from collections.abc import Awaitable, Generator
+from types import coroutine
+from typing import Any
 
 from ._rust import Port
 
-__all__ = ["is_cancelled", "watch"]
+__all__ = ["after_others", "is_cancelled", "watch"]
 
 
 def watch(loop: AbstractEventLoop, port: Port) -> None:
@@ -24,6 +27,20 @@ def watch(loop: AbstractEventLoop, port: Port) -> None:
     caller's variables must not be kept with it. The loop drops the reader when it is closed.
     """
     contextvars.Context().run(loop.add_reader, port.fileno(), port.drain)
+
+
+async def after_others(what: Awaitable[Any]) -> Any:
+    """Awaits something once the loop's other tasks have had their turn.
+
+    Whoever is cancelled meanwhile does not come to it.
+    """
+    await _turn()
+    return await what
+
+
+@coroutine
+def _turn() -> Generator[None, None, None]:
+    yield  # as `asyncio.sleep(0)` does
 
 
 def is_cancelled() -> bool:

@@ -66,10 +66,16 @@ def near_server(is_end: Callable[[bytes], bool] = bool) -> Iterator[str]:
 class Steps(Awaitable[Any]):
     """Awaits something, and keeps what it yields to the loop: one thing for each time that it suspends."""
 
-    def __init__(self, awaitable: Awaitable[Any], at_turn: Callable[[], object] = lambda: None) -> None:
-        """Calls `at_turn` whenever it is about to let others pass."""
+    def __init__(
+        self,
+        awaitable: Awaitable[Any],
+        at_turn: Callable[[], object] = lambda: None,
+        at_first: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Calls `at_turn` whenever it is about to let others pass, `at_first` when it suspends first."""
         self._awaitable = awaitable
         self._at_turn = at_turn
+        self._at_first = at_first
         self.yielded: list[Any] = []
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -80,6 +86,8 @@ class Steps(Awaitable[Any]):
                 asked = step()
             except StopIteration as end:
                 return end.value
+            if not self.yielded:
+                self._at_first()
             self.yielded.append(asked)
             if _is_a_turn(asked):
                 self._at_turn()
@@ -139,6 +147,32 @@ def test_others_have_their_turn_with_every_request(door: str, engine: str) -> No
             assert turns - before >= ENOUGH - 1
             beside.cancel()
             await beside.settled()
+            await pool.close()
+
+    through(door, engine, scenario)
+
+
+@pytest.mark.parametrize("door", ASYNC_DOORS)
+def test_others_have_their_turn_before_the_answer_is_looked_for(door: str, engine: str) -> None:
+    """The server answers when others have had it, and no sooner."""
+
+    async def scenario(door: Door) -> None:
+        turned = threading.Semaphore(0)
+
+        def is_end(_: bytes) -> bool:
+            return turned.acquire(timeout=DEADLINE)
+
+        with near_server(is_end) as url:
+            pool = door.pool()
+            limit = time.monotonic() + DEADLINE
+            while time.monotonic() < limit:
+                # Once for each request: as long as none is near it suspends to wait for the answer.
+                steps = Steps(pool.request("GET", url), at_first=turned.release)
+                assert (await steps).body == b"hi"
+                if steps.only_let_others_pass:
+                    break
+            else:
+                raise AssertionError("no answer was found without the loop's going to sleep")
             await pool.close()
 
     through(door, engine, scenario)

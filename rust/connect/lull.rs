@@ -10,12 +10,12 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// The smallest read that tells of a fast download: a peer that fills so much between two reads is likely
-/// to have more within [`PATIENCE`].
+/// to have more within [`REST_PATIENCE`].
 const LARGE_READ: usize = 32 * 1024;
 
 /// How long to ask in a download, and for the rest of an answer. Half of it already ends most of the sleep in a download
 /// over loopback; more than this wins nothing. It is also the longest that other tasks of the runtime are held up by it.
-const PATIENCE: Duration = Duration::from_micros(20);
+const REST_PATIENCE: Duration = Duration::from_micros(20);
 
 /// How long to ask for an answer. A small one of a server on the same machine takes 30 to 50 us.
 const ANSWER_PATIENCE: Duration = Duration::from_micros(60);
@@ -27,25 +27,49 @@ const PAUSE_SPINS: u32 = 20;
 /// as many each time, up to this. On a link that is slower than the machine it comes to next to nothing.
 const MOST_SKIPPED: u32 = 1024;
 
+/// Of a thread that waits for one exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// It has something more urgent to do.
+    None,
+    /// It has something more urgent to do first, and then none: whether asking would pay is all that it wants to know.
+    Later {
+        /// It would.
+        pays: bool,
+    },
+    /// It has nothing more urgent to do.
+    Now,
+}
+
 thread_local! {
-    /// The thread waits for one exchange, and has nothing more urgent to do.
-    static PATIENT: Cell<bool> = const { Cell::new(false) };
+    static PATIENCE: Cell<Patience> = const { Cell::new(Patience::None) };
 }
 
 /// Runs something on a thread that waits for one exchange and has nothing more urgent to do: whoever reads there may ask
 /// for an answer that is about to come.
 pub fn patiently<T>(run: impl FnOnce() -> T) -> T {
+    with(Patience::Now, run).0
+}
+
+/// Runs something on a thread that is going to run more of it [`patiently`]; also gives whether that would ask for an answer.
+pub fn before_patience<T>(run: impl FnOnce() -> T) -> (T, bool) {
+    let (ran, patience) = with(Patience::Later { pays: false }, run);
+    (ran, patience == Patience::Later { pays: true })
+}
+
+fn with<T>(patience: Patience, run: impl FnOnce() -> T) -> (T, Patience) {
     /// Also when it panics.
-    struct End(bool);
+    struct End(Patience);
 
     impl Drop for End {
         fn drop(&mut self) {
-            PATIENT.set(self.0);
+            PATIENCE.set(self.0);
         }
     }
 
-    let _end = End(PATIENT.replace(true));
-    run()
+    let _end = End(PATIENCE.replace(patience));
+    let ran = run();
+    (ran, PATIENCE.get())
 }
 
 /// What one socket's reads have shown so far.
@@ -89,32 +113,53 @@ impl Lull {
     }
 
     /// Whether the next thing to read may be the answer to what was written, or the rest of it, on a thread that waits
-    /// for it.
-    pub(super) fn awaits_answer(&self) -> bool {
-        (self.asked || self.begun) && PATIENT.get()
+    /// for it. Of one that is going to be patient later it is noted whether that will pay.
+    pub(super) fn awaits_answer(&mut self) -> bool {
+        match PATIENCE.get() {
+            Patience::None => false,
+            Patience::Now => self.asked || self.begun,
+            Patience::Later { .. } => {
+                if self.asked && self.for_answer.are_due() {
+                    PATIENCE.set(Patience::Later { pays: true });
+                } else {
+                    self.asked = false;
+                }
+                false
+            }
+        }
     }
 
     /// Asks `again` for a while, should there be a reason to. `None`: there was nothing, and the caller waits as usual.
     pub(super) fn ask<T>(&mut self, again: impl FnMut() -> Option<T>) -> Option<T> {
-        let awaits_answer = self.awaits_answer();
-        self.begun = false;
-        let asked = std::mem::take(&mut self.asked);
         if std::mem::take(&mut self.large) {
-            self.in_download.ask(PATIENCE, again)
-        } else if !awaits_answer {
-            None
-        } else if asked {
+            self.asked = false;
+            self.begun = false;
+            return self.in_download.ask(REST_PATIENCE, again);
+        }
+        if !self.awaits_answer() {
+            return None;
+        }
+        self.begun = false;
+        if std::mem::take(&mut self.asked) {
             self.for_answer.ask(ANSWER_PATIENCE, again)
         } else {
-            self.for_rest.ask(PATIENCE, again)
+            self.for_rest.ask(REST_PATIENCE, again)
         }
     }
 }
 
 impl Attempts {
-    fn ask<T>(&mut self, patience: Duration, mut again: impl FnMut() -> Option<T>) -> Option<T> {
-        if self.skipped < self.skip {
+    /// Whether it is time for one: not yet after some in vain. To be asked before each of them.
+    fn are_due(&mut self) -> bool {
+        let due = self.skipped >= self.skip;
+        if !due {
             self.skipped += 1;
+        }
+        due
+    }
+
+    fn ask<T>(&mut self, patience: Duration, mut again: impl FnMut() -> Option<T>) -> Option<T> {
+        if !self.are_due() {
             return None;
         }
         let start = Instant::now();

@@ -12,11 +12,12 @@ use super::block_on::Callers;
 use super::convert::{self, HeaderForm};
 use super::exceptions::Exceptions;
 use super::network_stream::{AsyncNetworkStream, Network, NetworkStream};
-use super::ready::Ready;
-use super::running;
+use super::port::Shared;
+use super::ready::{Near, Ready};
+use super::running::{self, Current};
 use super::turns::Turns;
 use crate::cell::{ExchangeCell, Failure, Part, Want};
-use crate::connect::{Leg, patiently};
+use crate::connect::{Leg, before_patience, patiently};
 use crate::error::{Error, Kind};
 use crate::process::ForkLocal;
 
@@ -131,110 +132,135 @@ impl AsyncExchange {
     }
 
     /// Something to await for the part: the part itself if it is here, else a waiter of the running
-    /// loop. On a quiet loop the exchange is polled at once, on this thread; for an answer that is about to come
-    /// somewhat longer, if the caller comes alone, and the loop's other tasks have a turn before it goes on with that.
-    fn wait(&self, py: Python<'_>, want: Want) -> PyResult<Py<PyAny>> {
-        let cell = self.handle.cell(py)?;
+    /// loop. On a quiet loop the exchange is polled at once, on this thread. If the caller comes alone and the answer is about
+    /// to come, it is looked for, once the loop's other tasks have had a turn: in which the server has one as well.
+    fn wait(slf: &Bound<'_, Self>, want: Want) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let this = slf.get();
+        let cell = this.handle.cell(py)?;
         if let Some(part) = cell.try_take(want) {
-            return self.ready(py, part);
+            return this.ready(py, part);
         }
         let current = running::current(py)?;
         if cell.is_fresh() && current.is_cancelled(py)? {
             // The cancellation arrives at this await, which nothing else ends: no byte has been sent.
-            let (awaitable, key) =
-                current.register(py, &self.handle.exceptions, self.handle.headers)?;
-            cell.listen(want, current.shared.clone(), key);
-            return Ok(awaitable.unbind());
+            return this.listen(py, &current, want);
         }
         let quiet = current.shared.is_quiet();
         if quiet {
             let set = current.shared.poll_set();
             // Only an answer is worth looking for: what is sent is with the kernel at once, or has to wait for the peer.
             if want == Want::Head && current.comes_alone(py)? {
-                let began = Instant::now();
-                // Others of Python's threads go on meanwhile.
-                let part = py.detach(|| patiently(|| cell.try_drive(want, set)));
-                if began.elapsed() > CONTENDED {
-                    current.shared.streak.breaks();
-                }
+                let (part, is_near) = before_patience(|| cell.try_drive(want, set));
                 if let Some(part) = part {
-                    let value = self.handle.value(py, part)?;
-                    return current.after_others(py, value);
+                    return this.ready(py, part);
+                }
+                if is_near {
+                    let near = Near::new(slf.clone().unbind(), want, Arc::clone(&current.shared));
+                    return current.after_others(py, Bound::new(py, near)?.as_any());
                 }
             } else if let Some(part) = cell.try_drive(want, set) {
-                return self.ready(py, part);
+                return this.ready(py, part);
             }
         } else {
             current.shared.streak.breaks();
         }
-        let (awaitable, key) =
-            current.register(py, &self.handle.exceptions, self.handle.headers)?;
-        cell.listen(want, current.shared.clone(), key);
+        let awaitable = this.listen(py, &current, want)?;
         if !quiet {
             cell.spawn();
         }
+        Ok(awaitable)
+    }
+
+    /// A waiter of the running loop.
+    fn listen(&self, py: Python<'_>, current: &Current<'_>, want: Want) -> PyResult<Py<PyAny>> {
+        let cell = self.handle.cell(py)?;
+        let (awaitable, key) =
+            current.register(py, &self.handle.exceptions, self.handle.headers)?;
+        cell.listen(want, current.shared.clone(), key);
         Ok(awaitable.unbind())
+    }
+
+    /// Looks for a part that may be about to come. Something to await, as of [`AsyncExchange::wait`].
+    pub(super) fn look(&self, py: Python<'_>, want: Want, shared: &Shared) -> PyResult<Py<PyAny>> {
+        let cell = self.handle.cell(py)?;
+        // Not if somebody else has come meanwhile.
+        if shared.is_quiet() && shared.streak.is_long() {
+            let set = shared.poll_set();
+            let began = Instant::now();
+            // Others of Python's threads go on meanwhile.
+            let part = py.detach(|| patiently(|| cell.try_drive(want, set)));
+            if began.elapsed() > CONTENDED {
+                shared.streak.breaks();
+            }
+            if let Some(part) = part {
+                let value = self.handle.value(py, part)?;
+                return Ok(Py::new(py, Ready::new(value))?.into_any());
+            }
+        }
+        self.listen(py, &running::current(py)?, want)
     }
 
     fn ready(&self, py: Python<'_>, part: Result<Part, Failure>) -> PyResult<Py<PyAny>> {
         let value = self.handle.value(py, part)?;
+        let ready = Bound::new(py, Ready::new(value))?.into_any();
         if self.turns.are_due() {
-            return running::current(py)?.after_others(py, value);
+            return running::current(py)?.after_others(py, &ready);
         }
-        Ok(Py::new(py, Ready::new(value))?.into_any())
+        Ok(ready.unbind())
     }
 }
 
 #[pymethods]
 impl AsyncExchange {
-    fn acquire(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.wait(py, Want::Acquired)
+    fn acquire(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::wait(slf, Want::Acquired)
     }
 
-    fn connect(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.wait(py, Want::Gone(Leg::Socket))
+    fn connect(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::wait(slf, Want::Gone(Leg::Socket))
     }
 
-    fn secure_proxy(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.wait(py, Want::Gone(Leg::ProxyTls))
+    fn secure_proxy(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::wait(slf, Want::Gone(Leg::ProxyTls))
     }
 
-    fn ask_proxy(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.wait(py, Want::Gone(Leg::Ask))
+    fn ask_proxy(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::wait(slf, Want::Gone(Leg::Ask))
     }
 
-    fn proxy_answer(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.wait(py, Want::Gone(Leg::Answer))
+    fn proxy_answer(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::wait(slf, Want::Gone(Leg::Answer))
     }
 
-    fn agree(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.wait(py, Want::Gone(Leg::Agreement))
+    fn agree(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::wait(slf, Want::Gone(Leg::Agreement))
     }
 
-    fn secure(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.wait(py, Want::Gone(Leg::OriginTls))
+    fn secure(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::wait(slf, Want::Gone(Leg::OriginTls))
     }
 
-    fn send(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.wait(py, Want::Sent)
+    fn send(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::wait(slf, Want::Sent)
     }
 
-    fn write(&self, py: Python<'_>, chunk: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        self.handle.push(py, chunk)?;
-        self.wait(py, Want::Sent)
+    fn write(slf: &Bound<'_, Self>, chunk: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        slf.get().handle.push(slf.py(), chunk)?;
+        Self::wait(slf, Want::Sent)
     }
 
-    fn finish(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.handle.finish(py)?;
-        self.wait(py, Want::Sent)
+    fn finish(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        slf.get().handle.finish(slf.py())?;
+        Self::wait(slf, Want::Sent)
     }
 
-    fn head(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.wait(py, Want::Head)
+    fn head(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::wait(slf, Want::Head)
     }
 
-    fn read(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.wait(py, Want::Body)
+    fn read(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::wait(slf, Want::Body)
     }
 
     fn network_stream(&self, py: Python<'_>) -> PyResult<AsyncNetworkStream> {

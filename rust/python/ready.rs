@@ -1,38 +1,23 @@
-//! Ready: what an awaiter gets whose part is here.
+//! Ready: what an awaiter gets whose part is here, or may be in a moment.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::intern;
 use pyo3::prelude::*;
 
-/// A part that is here, for asyncio. Awaiting it suspends at most once, and waits for nothing.
+use super::exchange::AsyncExchange;
+use super::port::Shared;
+use crate::cell::Want;
+
+/// A part that is here. Awaiting it does not suspend.
 #[pyclass(frozen, module = "httpcore_hyper._rust")]
-pub(super) struct Ready {
-    value: Mutex<Option<Py<PyAny>>>,
-    /// The awaiter lets the loop's other tasks have their turn first.
-    passes: AtomicBool,
-}
+pub(super) struct Ready(Mutex<Option<Py<PyAny>>>);
 
 impl Ready {
-    /// One that was there already: awaiting it does not suspend.
     pub(super) fn new(value: Py<PyAny>) -> Self {
-        Self {
-            value: Mutex::new(Some(value)),
-            passes: AtomicBool::new(false),
-        }
-    }
-
-    /// One that the loop was kept for: its other tasks have their turn before the awaiter goes on.
-    ///
-    /// # Cancel safety
-    ///
-    /// The part of an awaiter that is cancelled meanwhile is dropped, as one that a future brought would be.
-    pub(super) fn after_others(value: Py<PyAny>) -> Self {
-        Self {
-            passes: AtomicBool::new(true),
-            ..Self::new(value)
-        }
+        Self(Mutex::new(Some(value)))
     }
 }
 
@@ -46,16 +31,43 @@ impl Ready {
         slf
     }
 
-    /// `None` is what `asyncio.sleep(0)` yields: the task is called again in the loop's next round.
-    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        if self.passes.swap(false, Ordering::Relaxed) {
-            return Ok(py.None());
-        }
-        let value = self.value.lock().take();
+    fn __next__(&self) -> PyResult<Py<PyAny>> {
+        let value = self.0.lock().take();
         // In a tuple of its own: a value that is a tuple would else become several arguments.
         Err(match value {
             Some(value) => PyStopIteration::new_err((value,)),
             None => PyRuntimeError::new_err("cannot reuse already awaited part"),
         })
+    }
+}
+
+/// A part that may be about to come. It is looked for when this is awaited, and waited for if it does not.
+///
+/// # Drop
+///
+/// Loses nothing: the part is the exchange's until it is awaited.
+#[pyclass(frozen, module = "httpcore_hyper._rust")]
+pub(super) struct Near {
+    exchange: Py<AsyncExchange>,
+    want: Want,
+    /// The port of the loop that it is awaited on.
+    shared: Arc<Shared>,
+}
+
+impl Near {
+    pub(super) fn new(exchange: Py<AsyncExchange>, want: Want, shared: Arc<Shared>) -> Self {
+        Self {
+            exchange,
+            want,
+            shared,
+        }
+    }
+}
+
+#[pymethods]
+impl Near {
+    fn __await__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let found = self.exchange.get().look(py, self.want, &self.shared)?;
+        found.call_method0(py, intern!(py, "__await__"))
     }
 }

@@ -14,7 +14,6 @@ use super::convert::HeaderForm;
 use super::exceptions::Exceptions;
 use super::modules::{asyncio_waiting, trio_lowlevel, trio_waiting};
 use super::port::{Place, Shared, Wake};
-use super::ready::Ready;
 
 /// The loop or trio run that the calling thread is in, with its port.
 pub(super) struct Current<'py> {
@@ -108,17 +107,18 @@ impl<'py> Current<'py> {
         Ok(streak.is_long())
     }
 
-    /// Something to await for a value that is here, which lets the loop's other tasks have their turn first.
-    pub(super) fn after_others(&self, py: Python<'py>, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
-        match &self.library {
-            Library::Asyncio(_) => Ok(Py::new(py, Ready::after_others(value))?.into_any()),
-            Library::Trio(_) => {
-                let passing = intern!(py, "after_others");
-                Ok(trio_waiting(py)?
-                    .call_out1(passing, value.bind(py))?
-                    .unbind())
-            }
-        }
+    /// Something to await that lets the loop's other tasks have their turn before it awaits what is given.
+    pub(super) fn after_others(
+        &self,
+        py: Python<'py>,
+        what: &Bound<'py, PyAny>,
+    ) -> PyResult<Py<PyAny>> {
+        let waiting = match &self.library {
+            Library::Asyncio(_) => asyncio_waiting(py)?,
+            Library::Trio(_) => trio_waiting(py)?,
+        };
+        let after = waiting.call_out1(intern!(py, "after_others"), what)?;
+        Ok(after.unbind())
     }
 
     /// Registers a waiter: what the caller awaits, and the key of its announcement.

@@ -1,6 +1,6 @@
 //! When a lull is spent asking, and when it is slept through.
 
-use super::super::lull::{Lull, patiently};
+use super::super::lull::{Lull, before_patience, patiently};
 
 const LARGE: usize = 256 * 1024;
 
@@ -124,10 +124,51 @@ fn asking_for_answers_in_vain_becomes_rare() {
     assert_eq!(asked, [0, 2, 5, 10, 19]);
 }
 
+/// Whether a thread that is about to be patient learns that it pays, and then asks for an answer in vain.
+fn asks_later(lull: &mut Lull) -> bool {
+    lull.wrote();
+    let (asked, pays) = before_patience(|| {
+        assert!(!lull.awaits_answer());
+        lull.ask(|| Some(()))
+    });
+    assert_eq!(asked, None, "it is not time yet");
+    let mut asked = false;
+    if pays {
+        patiently(|| {
+            assert_eq!(
+                lull.ask(|| {
+                    asked = true;
+                    None::<()>
+                }),
+                None
+            );
+        });
+    }
+    assert_eq!(asked, pays);
+    asked
+}
+
+#[test]
+fn before_patience_it_is_told_whether_asking_will_pay() {
+    let mut lull = Lull::default();
+    let asked: Vec<usize> = (0..20).filter(|_| asks_later(&mut lull)).collect();
+    // As often as those who ask at once.
+    assert_eq!(asked, [0, 2, 5, 10, 19]);
+}
+
+#[test]
+fn before_patience_nothing_is_expected_that_was_not_asked_for() {
+    let mut lull = Lull::default();
+    lull.awaits_rest();
+    assert_eq!(before_patience(|| lull.awaits_answer()), (false, false));
+}
+
 #[test]
 fn patience_ends_with_what_was_run_patiently() {
     let mut lull = Lull::default();
     let panicked = std::panic::catch_unwind(|| patiently(|| panic!("inside")));
+    assert!(panicked.is_err());
+    let panicked = std::panic::catch_unwind(|| before_patience(|| panic!("inside")));
     assert!(panicked.is_err());
     assert!(!asks_for_answer(&mut lull));
 }
