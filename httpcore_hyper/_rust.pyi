@@ -303,8 +303,8 @@ class Unread:
     def is_content(lines: list[tuple[bytes, bytes, bytes]]) -> bool:
         """Whether a body with these headers is the content as it is: there is no Content-Encoding."""
     def body(self, response: object) -> Any:
-        """Our body, if all of it is here and httpx would add nothing to it and take nothing away: for an open response
-        of these very classes, whose `iter_raw` nobody has called, without a Content-Encoding. Else `None`.
+        """Our body, if all of it is here and httpx would only decode it: for an open response of these very classes, whose
+        `iter_raw` nobody has called. Else `None`.
         """
 
 @final

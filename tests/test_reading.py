@@ -9,6 +9,7 @@ import gzip
 import inspect
 import pickle
 import weakref
+import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from importlib import import_module
@@ -33,6 +34,22 @@ def head(length: int, headers: bytes = b"") -> bytes:
 def whole(body: bytes = BODY, headers: bytes = b"") -> list[Any]:
     """Head and body in one piece."""
     return [RECEIVE, send(head(len(body), headers) + body)]
+
+
+def zipped(body: bytes) -> bytes:
+    return gzip.compress(body, mtime=0)
+
+
+# A body in each coding, by their names in Content-Encoding.
+CODINGS = [
+    (b"gzip", zipped(BODY)),
+    (b"GZip", zipped(BODY * 2**18)),
+    (b"deflate", zlib.compress(BODY)),
+    (b"deflate", zlib.compress(BODY, wbits=-zlib.MAX_WBITS)),
+    (b"deflate, gzip", zipped(zlib.compress(BODY))),
+    (b"gzip, identity", zipped(BODY)),
+    (b"gzip\r\nContent-Encoding: gzip", zipped(zipped(BODY))),
+]
 
 
 class Side:
@@ -127,8 +144,11 @@ def kept_by(owner: object) -> dict[str, Any]:
         ([RECEIVE, send(b"HTTP/1.1 204 No Content\r\n\r\n")], True),
         ([RECEIVE, send(b"HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n")], True),
         ([RECEIVE, send(b"HTTP/1.1 302 No\r\nLocation: /next\r\nContent-Length: 1\r\n\r\na")], True),
-        (whole(gzip.compress(BODY), b"Content-Encoding: gzip\r\n"), False),
-        (whole(BODY, b"content-encoding: identity\r\n"), False),
+        *((whole(body, b"Content-Encoding: %b\r\n" % name), True) for name, body in CODINGS),
+        (whole(BODY, b"content-encoding: identity\r\n"), True),
+        (whole(BODY, b"Content-Encoding: not-known\r\n"), True),
+        (whole(b"", b"Content-Encoding: gzip\r\n"), True),
+        (whole(zipped(BODY)[:-5], b"Content-Encoding: gzip\r\n"), True),
     ],
 )
 def test_a_response_keeps_what_httpx_leaves_in_it(
@@ -231,10 +251,10 @@ def test_a_response_that_nobody_keeps(side: Side) -> None:
     def unzip(response: Any) -> None:
         response.headers["Content-Encoding"] = "gzip"
 
-    zipped = gzip.compress(BODY)
+    packed = zipped(BODY)
     for change, body, expected in (
         (lambda response: None, BODY, BODY),
-        (unzip, zipped, BODY),
+        (unzip, packed, BODY),
         (iterate, BODY, side.httpx.StreamConsumed),
         (close, BODY, side.httpx.StreamClosed),
     ):
@@ -308,7 +328,7 @@ def test_whoever_drops_a_response_gives_its_connection_back(side: Side) -> None:
 
 def test_what_somebody_did_to_a_response_counts(side: Side, past: list[bytes]) -> None:
     """Between the transport and the reading of its body, as event hooks and other transports do."""
-    unzipped = gzip.compress(BODY)
+    packed = zipped(BODY)
 
     class Louder(side.body):  # type: ignore[misc, name-defined]
         """Somebody's stream around ours."""
@@ -373,8 +393,8 @@ def test_what_somebody_did_to_a_response_counts(side: Side, past: list[bytes]) -
 
     for change, body, expected in (
         (wrap, BODY, BODY.upper()),
-        (unzip, unzipped, BODY),
-        (replace, unzipped, BODY),
+        (unzip, packed, BODY),
+        (replace, packed, BODY),
         (classify, BODY, BODY),
         (tee, BODY, BODY.upper()),
         (read_raw, BODY, side.httpx.StreamConsumed),
@@ -383,7 +403,78 @@ def test_what_somebody_did_to_a_response_counts(side: Side, past: list[bytes]) -
         for transport in (side.ours(), side.theirs()):
             with Server([whole(body)]) as server:
                 side.run(partial(scenario, url=server.url(), change=change, expected=expected), transport)
+    assert past == [packed, packed], "ours alone knows what is to be decoded"
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        (b"gzip", BODY),
+        (b"gzip", zipped(BODY)[:-9] + b"\0" * 9),
+        (b"deflate", BODY),
+        (b"deflate, gzip", zipped(BODY)),
+    ],
+    ids=["no gzip", "a wrong checksum", "no deflate", "no deflate in gzip"],
+)
+# httpx leaves its generators where they are, of which trio tells.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_is_wrong_with_a_body_httpx_says(
+    side: Side, past: list[bytes], coding: bytes, body: bytes
+) -> None:
+    told_by: list[Any] = []
+
+    async def scenario(client: Any) -> None:
+        response = await side.unread(client, server.url())
+        with pytest.raises(side.httpx.DecodingError) as first:
+            await side.call(response, "read")
+        with pytest.raises(Exception) as second:  # noqa: PT011 - compared below
+            await side.call(response, "read")
+        assert first.value.request is response.request
+        told_by.append(
+            (str(first.value), kept_by(response), type(second.value), str(second.value), str(response))
+        )
+        await side.call(response, "close")
+        with pytest.raises(side.httpx.DecodingError):
+            await told(client.get(server.url()))
+
+    play = whole(body, b"Content-Encoding: %b\r\n" % coding)
+    for transport in (side.ours(), side.theirs()):
+        with Server([[*play, *play], play]) as server:
+            side.run(scenario, transport)
+    ours, theirs = told_by
+    assert ours == theirs
     assert past == []
+
+
+def test_a_decoder_of_somebody_elses_decodes(side: Side, past: list[bytes]) -> None:
+    """Also one that is interrupted, and leaves the body where it is: httpx reads it then."""
+    decoders = import_module(f"{side.httpx.__name__}._decoders")
+    identity = decoders.IdentityDecoder
+    interrupts: list[type[BaseException]] = []
+
+    class Upper(identity):  # type: ignore[misc, valid-type]
+        def decode(self, data: bytes) -> Any:
+            if interrupts:
+                raise interrupts.pop()
+            return super().decode(data.upper())
+
+    async def scenario(client: Any) -> None:
+        response = await side.unread(client, server.url())
+        assert await side.call(response, "read") == BODY.upper()
+        assert type(response._decoder) is Upper
+        response = await side.unread(client, server.url())
+        interrupts.append(KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            await side.call(response, "read")
+        assert await side.call(response, "read") == BODY.upper()
+
+    play = whole(BODY, b"Content-Encoding: upper\r\n")
+    with (
+        mock.patch.dict(decoders.SUPPORTED_DECODERS, {"upper": Upper}),
+        Server([[*play, *play]]) as server,
+    ):
+        side.run(scenario)
+    assert past == [BODY]
 
 
 def test_a_patched_reader_is_asked(side: Side, past: list[bytes]) -> None:

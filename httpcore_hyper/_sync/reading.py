@@ -1,9 +1,10 @@
 # Generated from _async/reading.py by scripts/sync.py. Not edited by hand.
 """Reading: how a response of httpx's gets at a body that came with its head.
 
-httpx puts three generators around it, one in another, and a decoder that decodes nothing, which takes as
-long as half of the engine's work on a small request; and its stream and its response hold each other until a
-garbage collection. Both are left out where nobody can tell, which is looked at when the body is read.
+httpx puts three generators around it, one in another, which takes as long as half of the engine's work on a
+small request; and its stream and its response hold each other until a garbage collection. Both are left out
+where nobody can tell, which is looked at when the body is read. Whatever has to be decoded is decoded by
+httpx's own decoder, and what is wrong with it httpx says itself.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from importlib import import_module
 from types import MethodType, ModuleType
 from typing import Any
 from weakref import ref
+from zlib import compress
 
 from .. import _rust
 from .._native import missing
@@ -48,9 +50,27 @@ class Reader:
         self.is_known = are_original(places, package_of(httpx))
 
     def attach(self, response: Any, body: Any) -> None:
-        """Has the response read a `body` that is all here past httpx's own way, if it needs no decoder."""
+        """Has the response read a `body` that is all here past httpx's own way."""
+        response.read = Reading(response, _Source(self, response, body)).read
+
+    def decode(self, response: Any, body: bytes) -> bytes | None:
+        """The content of a response with that body. Its decoder is left in it, as httpx does.
+
+        `None` where there is something wrong with the body, and nothing has been done.
+        """
         if self.unread.is_content(response.headers._list):
-            response.read = Reading(response, _Source(self, response, body)).read
+            response._decoder = self.decoder()
+            return body
+        try:
+            decoder = response._get_content_decoder()
+            content = _joined(decoder.decode(body)) if body else b""
+            return content + _joined(decoder.flush())
+        except BaseException as error:
+            # Whoever reads again begins anew.
+            vars(response).pop("_decoder", None)
+            if not isinstance(error, Exception):
+                raise
+            return None
 
 
 class _Source:
@@ -121,11 +141,12 @@ class Reading:
 def _read_past(reader: Reader, response: Any, body: Any) -> bytes:
     """Reads a response as httpx does, and leaves it as that does."""
     response.headers.encoding  # noqa: B018 - httpx asks for it here, and headers keep what they find
+    content = reader.decode(response, body._first or b"")
+    if content is None:
+        return _of_class(response)()  # type: ignore[no-any-return]
     # Before anything is taken: whoever is interrupted from here on does not find an empty body.
     response.is_stream_consumed = True
-    response._decoder = reader.decoder()
-    content: bytes = body.rest()
-    response._num_bytes_downloaded = len(content)
+    response._num_bytes_downloaded = len(body.rest())
     response.is_closed = True
     stream = response.stream
     stream.close()
@@ -133,6 +154,11 @@ def _read_past(reader: Reader, response: Any, body: Any) -> bytes:
         stream._response = _Told(response)
     response._content = content
     return content
+
+
+def _joined(decoded: Any) -> bytes:
+    """What a decoder gives: bytes; of httpx2's an iterator of them."""
+    return decoded if isinstance(decoded, bytes) else b"".join(decoded)
 
 
 class _Told:
@@ -171,15 +197,25 @@ def build_reader(httpx: ModuleType, body: type) -> Reader | None:
         reader = Reader(httpx, bound, body)
         if not reader.is_known:
             return None
-        theirs, ours = (_left_by(attach, httpx, bound, body) for attach in (None, reader.attach))
-        return reader if theirs == ours else None
+        for given in _PROBES:
+            theirs, ours = (_left_by(attach, httpx, bound, body, *given) for attach in (None, reader.attach))
+            if theirs != ours:
+                return None
+        return reader
     except Exception:  # whatever another httpx says to what it does not know
         return None
 
 
-def _left_by(attach: Any, httpx: Any, bound: Any, body: Any) -> Any:
+# Headers and a body, with and without something to decode.
+_PROBES = (
+    ({"a": "b"}, b"content"),
+    ({"content-encoding": "deflate"}, compress(b"content")),
+)
+
+
+def _left_by(attach: Any, httpx: Any, bound: Any, body: Any, headers: dict[str, str], sent: bytes) -> Any:
     """What a response and its stream keep once it has been read."""
-    response = httpx.Response(200, headers={"a": "b"}, stream=body(_Ended(), b"content", True, {}))
+    response = httpx.Response(200, headers=headers, stream=body(_Ended(), sent, True, {}))
     if attach is not None:
         attach(response, response.stream)
     try:

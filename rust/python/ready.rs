@@ -7,6 +7,7 @@ use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use super::call_out::CallOut;
 use super::exchange::AsyncExchange;
 use super::port::Shared;
 use crate::cell::Want;
@@ -68,6 +69,7 @@ impl Near {
 impl Near {
     fn __await__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let found = self.exchange.get().look(py, self.want, &self.shared)?;
-        found.call_method0(py, intern!(py, "__await__"))
+        let awaited = found.bind(py).call_out0(intern!(py, "__await__"))?;
+        Ok(awaited.unbind())
     }
 }

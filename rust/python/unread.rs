@@ -49,7 +49,7 @@ impl Unread {
         (lines.cast::<PyList>()).is_ok_and(|lines| lines.iter().all(|line| is_of_no_coding(&line)))
     }
 
-    /// Our body, if all of it is here and httpx would add nothing to it and take nothing away; else `None`.
+    /// Our body, if all of it is here and httpx would only decode it; else `None`.
     fn body<'py>(&self, response: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = response.py();
         if !response.get_type().is(&self.response) {
@@ -70,11 +70,9 @@ impl Unread {
             return Ok(None);
         }
         let headers = own.get_item(intern!(py, "headers"))?;
-        let is_content = match headers.filter(|headers| headers.get_type().is(&self.headers)) {
-            Some(headers) => Self::is_content(&headers.getattr(intern!(py, "_list"))?),
-            None => false,
-        };
-        if !is_content || self.watch.get().first_changed(py)?.is_some() {
+        if !headers.is_some_and(|headers| headers.get_type().is(&self.headers))
+            || self.watch.get().first_changed(py)?.is_some()
+        {
             return Ok(None);
         }
         self.ours(response, own)
