@@ -108,23 +108,17 @@ class Calls(_Pool):
         self, method: Any, url: Any, headers: Any, content: Any, extensions: Any
     ) -> _rust.Exchange | None:
         """The exchange of a call that needs no help of httpcore's; else `None`, and nothing has been done."""
+        timeout = server_name = None
+        if extensions is not None:
+            if type(extensions) is not dict or "target" in extensions or extensions.get("trace") is not None:
+                return None
+            timeout = extensions.get("timeout")
+            server_name = extensions.get("sni_hostname") or None
         pool: Any = self  # an `EnginePool`
-        if extensions is None:
-            extensions = {}
-        if (
-            type(extensions) is not dict
-            or "target" in extensions
-            or extensions.get("trace") is not None
-            or not pool._is_untouched()
-        ):
+        if not pool._is_untouched():
             return None
         exchange: _rust.Exchange | None = pool._engine().plain_exchange(
-            method,
-            url,
-            headers,
-            content,
-            extensions.get("timeout"),
-            extensions.get("sni_hostname") or None,
+            method, url, headers, content, timeout, server_name
         )
         return exchange
 
