@@ -16,7 +16,7 @@ from trio.lowlevel import Abort, Task, spawn_system_task, wait_readable, wait_ta
 
 from ._rust import Place, Port
 
-__all__ = ["Waiter", "after_others", "is_cancelled", "reschedule", "watch"]
+__all__ = ["AfterOthers", "Waiter", "is_cancelled", "reschedule", "watch"]
 
 logger = logging.getLogger("httpcore_hyper")
 
@@ -49,10 +49,17 @@ def reschedule(task: Task, value: Any, error: BaseException | None) -> None:
     trio.lowlevel.reschedule(task, outcome.Value(value) if error is None else outcome.Error(error))
 
 
-async def after_others(what: Awaitable[Any]) -> Any:
-    """Awaits something once the run's other tasks have had their turn."""
-    await trio.lowlevel.checkpoint()
-    return await what
+class AfterOthers:
+    """Awaits something once the run's other tasks have had their turn. Whoever is cancelled never does."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: Awaitable[Any]) -> None:
+        self._what = what
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        yield from trio.lowlevel.checkpoint().__await__()
+        return (yield from self._what.__await__())
 
 
 class Waiter:

@@ -12,12 +12,11 @@ import math
 import sys
 from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Generator
-from types import coroutine
 from typing import Any
 
 from ._rust import Port
 
-__all__ = ["after_others", "is_cancelled", "watch"]
+__all__ = ["AfterOthers", "is_cancelled", "watch"]
 
 
 def watch(loop: AbstractEventLoop, port: Port) -> None:
@@ -29,18 +28,20 @@ def watch(loop: AbstractEventLoop, port: Port) -> None:
     contextvars.Context().run(loop.add_reader, port.fileno(), port.drain)
 
 
-async def after_others(what: Awaitable[Any]) -> Any:
-    """Awaits something once the loop's other tasks have had their turn.
+class AfterOthers:
+    """Awaits something once the loop's other tasks have had their turn. Whoever is cancelled never does.
 
-    Whoever is cancelled meanwhile does not come to it.
+    No coroutine: nobody complains of one that is dropped before it is awaited.
     """
-    await _turn()
-    return await what
 
+    __slots__ = ("_what",)
 
-@coroutine
-def _turn() -> Generator[None, None, None]:
-    yield  # as `asyncio.sleep(0)` does
+    def __init__(self, what: Awaitable[Any]) -> None:
+        self._what = what
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        yield  # as `asyncio.sleep(0)` does
+        return (yield from self._what.__await__())
 
 
 def is_cancelled() -> bool:

@@ -8,6 +8,7 @@ import gc
 import gzip
 import inspect
 import pickle
+import threading
 import weakref
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
@@ -443,38 +444,105 @@ def test_what_is_wrong_with_a_body_httpx_says(
             side.run(scenario, transport)
     ours, theirs = told_by
     assert ours == theirs
-    assert past == []
+    assert past == [body, body]
 
 
-def test_a_decoder_of_somebody_elses_decodes(side: Side, past: list[bytes]) -> None:
-    """Also one that is interrupted, and leaves the body where it is: httpx reads it then."""
+def raising(error: type[BaseException]) -> Callable[[Any], Any]:
+    def step(_: Any) -> Any:
+        raise error("of a decoder")
+
+    return step
+
+
+@pytest.mark.parametrize("step", ["decode", "flush"])
+@pytest.mark.parametrize(
+    "does",
+    [
+        raising(KeyboardInterrupt),
+        raising(ValueError),
+        bytearray,
+        lambda data: None,
+        lambda data: [data, b"", data],
+        lambda data: iter((data, b"")),
+        str,
+    ],
+    ids=["interrupted", "fails", "bytearray", "nothing", "list", "iterator", "no bytes"],
+)
+# As above.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_decoder_of_somebody_elses_does_what_it_does_for_httpx(
+    side: Side, past: list[bytes], does: Callable[[Any], Any], step: str
+) -> None:
     decoders = import_module(f"{side.httpx.__name__}._decoders")
-    identity = decoders.IdentityDecoder
-    interrupts: list[type[BaseException]] = []
+    told_by: list[Any] = []
+    steps: list[str] = []
 
-    class Upper(identity):  # type: ignore[misc, valid-type]
+    class Odd(decoders.IdentityDecoder):  # type: ignore[misc, name-defined]
+        """Does something odd, once for each response."""
+
+        def __init__(self) -> None:
+            self.was_odd = False
+
         def decode(self, data: bytes) -> Any:
-            if interrupts:
-                raise interrupts.pop()
-            return super().decode(data.upper())
+            return self.take("decode", data)
+
+        def flush(self) -> Any:
+            return self.take("flush")
+
+        def take(self, name: str, *data: bytes) -> Any:
+            steps.append(name)
+            if name == step and not self.was_odd:
+                self.was_odd = True
+                return does(data[0] if data else b"the end")
+            return getattr(super(), name)(*data)
+
+    async def outcome(response: Any) -> Any:
+        try:
+            return await side.call(response, "read")
+        except BaseException as error:
+            return type(error), str(error), getattr(error, "request", None) is not None
 
     async def scenario(client: Any) -> None:
         response = await side.unread(client, server.url())
-        assert await side.call(response, "read") == BODY.upper()
-        assert type(response._decoder) is Upper
-        response = await side.unread(client, server.url())
-        interrupts.append(KeyboardInterrupt)
-        with pytest.raises(KeyboardInterrupt):
-            await side.call(response, "read")
-        assert await side.call(response, "read") == BODY.upper()
+        outcomes = [await outcome(response) for _ in range(2)]
+        told_by.append((outcomes, kept_by(response), steps.copy()))
+        steps.clear()
+        await side.call(response, "close")
 
-    play = whole(BODY, b"Content-Encoding: upper\r\n")
-    with (
-        mock.patch.dict(decoders.SUPPORTED_DECODERS, {"upper": Upper}),
-        Server([[*play, *play]]) as server,
-    ):
-        side.run(scenario)
+    with mock.patch.dict(decoders.SUPPORTED_DECODERS, {"odd": Odd}):
+        for transport in (side.ours(), side.theirs()):
+            with Server([whole(BODY, b"Content-Encoding: odd\r\n")]) as server:
+                side.run(scenario, transport)
+    ours, theirs = told_by
+    assert ours == theirs
     assert past == [BODY]
+
+
+def test_another_thread_finds_a_body_that_is_being_decoded_consumed(httpx: Any) -> None:
+    side = Side(httpx, SYNC)
+    decoders = import_module(f"{httpx.__name__}._decoders")
+    found: list[Any] = []
+
+    class Meanwhile(decoders.IdentityDecoder):  # type: ignore[misc, name-defined]
+        def decode(self, data: bytes) -> Any:
+            thread = threading.Thread(target=read_meanwhile)
+            thread.start()
+            thread.join()
+            return super().decode(data)
+
+    def read_meanwhile() -> None:
+        with pytest.raises(httpx.StreamConsumed):
+            response.read()
+        found.append("consumed")
+
+    with (
+        mock.patch.dict(decoders.SUPPORTED_DECODERS, {"meanwhile": Meanwhile}),
+        Server([whole(BODY, b"Content-Encoding: meanwhile\r\n")]) as server,
+        httpx.Client(transport=side.ours()) as client,
+        client.stream("GET", server.url()) as response,
+    ):
+        assert response.read() == BODY
+    assert found == ["consumed"]
 
 
 def test_a_patched_reader_is_asked(side: Side, past: list[bytes]) -> None:

@@ -3,7 +3,7 @@
 httpx puts three generators around it, one in another, which takes as long as half of the engine's work on a
 small request; and its stream and its response hold each other until a garbage collection. Both are left out
 where nobody can tell, which is looked at when the body is read. Whatever has to be decoded is decoded by
-httpx's own decoder, and what is wrong with it httpx says itself.
+httpx's own decoder, and what it raises httpx's own method raises.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from importlib import import_module
 from types import MethodType, ModuleType
 from typing import Any
 from weakref import ref
-from zlib import compress
 
 from .. import _rust
 from .._native import missing
@@ -44,7 +43,10 @@ class AsyncReader:
         watch = watch_over(places)
         self.unread = _rust.Unread(httpx.Response, httpx.Headers, bound, body, list(_READERS), watch)
         self.response = httpx.Response
-        self.decoder = models.IdentityDecoder
+        self.identity = models.IdentityDecoder
+        self.models = models
+        # httpx2's give iterators of bytes.
+        self.gives_bytes = isinstance(models.IdentityDecoder().decode(b""), bytes)
         self.theirs = vars(httpx.Response)[_NAME]
         self.is_known = are_original(places, package_of(httpx))
 
@@ -52,24 +54,9 @@ class AsyncReader:
         """Has the response read a `body` that is all here past httpx's own way."""
         response.aread = AsyncReading(response, _Source(self, response, body)).aread
 
-    def decode(self, response: Any, body: bytes) -> bytes | None:
-        """The content of a response with that body. Its decoder is left in it, as httpx does.
-
-        `None` where there is something wrong with the body, and nothing has been done.
-        """
-        if self.unread.is_content(response.headers._list):
-            response._decoder = self.decoder()
-            return body
-        try:
-            decoder = response._get_content_decoder()
-            content = _joined(decoder.decode(body)) if body else b""
-            return content + _joined(decoder.flush())
-        except BaseException as error:
-            # Whoever reads again begins anew.
-            vars(response).pop("_decoder", None)
-            if not isinstance(error, Exception):
-                raise
-            return None
+    def pieces(self, decoded: Any) -> list[bytes]:
+        """What a decoder has given, of which httpx leaves out what is empty."""
+        return [piece for piece in ((decoded,) if self.gives_bytes else decoded) if piece]
 
 
 class _Source:
@@ -140,24 +127,61 @@ class AsyncReading:
 async def _read_past(reader: AsyncReader, response: Any, body: Any) -> bytes:
     """Reads a response as httpx does, and leaves it as that does."""
     response.headers.encoding  # noqa: B018 - httpx asks for it here, and headers keep what they find
-    content = reader.decode(response, body._first or b"")
-    if content is None:
+    is_content = reader.unread.is_content(response.headers._list)
+    if is_content:
+        response._decoder = reader.identity()
+    else:
+        response._get_content_decoder()
+    if response.is_stream_consumed:  # by another thread meanwhile
         return await _of_class(response)()  # type: ignore[no-any-return]
-    # Before anything is taken: whoever is interrupted from here on does not find an empty body.
+    # Before anything is taken: whoever is interrupted, and another thread, does not find an empty body.
     response.is_stream_consumed = True
-    response._num_bytes_downloaded = len(body.rest())
+    content: bytes = body.rest()
+    response._num_bytes_downloaded = len(content)
+    if is_content:
+        await _close(response)
+    else:
+        content = await _decode(reader, response, body, content)
+    response._content = content
+    return content
+
+
+async def _decode(reader: AsyncReader, response: Any, body: Any, content: bytes) -> bytes:
+    """The decoded content of a response, which is closed between its last piece and the decoder's end."""
+    decoder = response._decoder
+    try:
+        pieces = reader.pieces(decoder.decode(content)) if content else []
+    except BaseException as error:
+        # What it leaves behind then, and to whom it tells it, is for httpx's own method to say.
+        response._decoder = _Failed(error)
+        response.is_stream_consumed = False
+        body._first = content
+        try:
+            return await _of_class(response)()  # type: ignore[no-any-return]
+        finally:
+            response._decoder = decoder
+    await _close(response)
+    with reader.models.request_context(request=response._request):
+        pieces += reader.pieces(decoder.flush())
+    return b"".join(pieces)
+
+
+async def _close(response: Any) -> None:
     response.is_closed = True
     stream = response.stream
     await stream.aclose()
     if hasattr(stream, "_response"):
         stream._response = _Told(response)
-    response._content = content
-    return content
 
 
-def _joined(decoded: Any) -> bytes:
-    """What a decoder gives: bytes; of httpx2's an iterator of them."""
-    return decoded if isinstance(decoded, bytes) else b"".join(decoded)
+class _Failed:
+    """Stands for a decoder that has raised."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def decode(self, _: bytes) -> Any:
+        raise self._error
 
 
 class _Told:
@@ -196,8 +220,9 @@ def build_reader(httpx: ModuleType, body: type) -> AsyncReader | None:
         reader = AsyncReader(httpx, bound, body)
         if not reader.is_known:
             return None
-        for given in _PROBES:
-            theirs, ours = (_left_by(attach, httpx, bound, body, *given) for attach in (None, reader.attach))
+        # Without a coding and with one, which is nobody's own.
+        for header in ("a", "content-encoding"):
+            theirs, ours = (_left_by(attach, httpx, bound, body, header) for attach in (None, reader.attach))
             if theirs != ours:
                 return None
         return reader
@@ -205,16 +230,10 @@ def build_reader(httpx: ModuleType, body: type) -> AsyncReader | None:
         return None
 
 
-# Headers and a body, with and without something to decode.
-_PROBES = (
-    ({"a": "b"}, b"content"),
-    ({"content-encoding": "deflate"}, compress(b"content")),
-)
-
-
-def _left_by(attach: Any, httpx: Any, bound: Any, body: Any, headers: dict[str, str], sent: bytes) -> Any:
+def _left_by(attach: Any, httpx: Any, bound: Any, body: Any, header: str) -> Any:
     """What a response and its stream keep once it has been read."""
-    response = httpx.Response(200, headers=headers, stream=body(_Ended(), sent, True, {}))
+    headers = {header: "identity"}
+    response = httpx.Response(200, headers=headers, stream=body(_Ended(), b"content", True, {}))
     if attach is not None:
         attach(response, response.stream)
     try:

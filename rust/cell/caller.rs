@@ -10,7 +10,7 @@ use std::task::{Context, Wake, Waker};
 
 use parking_lot::MutexGuard;
 
-use super::progress::{Progress, Stage, Wanted};
+use super::progress::{Progress, Stage};
 use super::{ExchangeCell, Failure, Part, Want};
 use crate::poll_set::{PollSet, polling_for_runtime};
 
@@ -42,11 +42,11 @@ impl ExchangeCell {
     ) -> Option<Result<Part, Failure>> {
         let mut progress = self.progress.lock();
         if !self.is_spawned(&progress) {
-            progress.wanted = Some(Wanted::now(want));
+            progress.want(want);
             return self.poll_here(progress, set, |progress| progress.hand_over(want));
         }
         if progress.pushed {
-            progress.wanted = Some(Wanted::now(want));
+            progress.want(want);
             self.poll_for_task(&mut progress);
         }
         progress.hand_over(want)

@@ -77,13 +77,7 @@ impl ExchangeCell {
     /// Dropping the future that polls loses nothing: the part stays here until it is taken.
     pub fn poll_part(&self, cx: &mut Context<'_>, want: Want) -> Poll<Result<Part, Failure>> {
         let mut progress = self.progress.lock();
-        if progress
-            .wanted
-            .as_ref()
-            .is_none_or(|wanted| wanted.want != want)
-        {
-            progress.wanted = Some(Wanted::now(want));
-        }
+        progress.want(want);
         if !progress.has(want) {
             let _ = progress.advance(cx);
         }

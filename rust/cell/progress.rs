@@ -254,6 +254,13 @@ impl Progress {
         }
     }
 
+    /// Somebody who polls by itself waits for a part, since it first asked for that.
+    pub(super) fn want(&mut self, want: Want) {
+        if (self.wanted.as_ref()).is_none_or(|wanted| wanted.want != want) {
+            self.wanted = Some(Wanted::now(want));
+        }
+    }
+
     /// Takes the part for whoever waits for it: nobody does any more.
     pub(super) fn hand_over(&mut self, want: Want) -> Option<Result<Part, Failure>> {
         let part = self.take(want)?;

@@ -149,7 +149,8 @@ impl Lull {
 }
 
 impl Attempts {
-    /// Whether it is time for one: not yet after some in vain. To be asked before each of them.
+    /// Whether it is time for one: not yet after some in vain. Asked for each moment in which there could be one; once it is
+    /// time, as often as one likes.
     fn are_due(&mut self) -> bool {
         let due = self.skipped >= self.skip;
         if !due {

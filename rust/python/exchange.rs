@@ -144,7 +144,7 @@ impl AsyncExchange {
         let current = running::current(py)?;
         if cell.is_fresh() && current.is_cancelled(py)? {
             // The cancellation arrives at this await, which nothing else ends: no byte has been sent.
-            return this.listen(py, &current, want);
+            return this.listen(py, &current, want, false);
         }
         let quiet = current.shared.is_quiet();
         if quiet {
@@ -165,27 +165,33 @@ impl AsyncExchange {
         } else {
             current.shared.streak.breaks();
         }
-        let awaitable = this.listen(py, &current, want)?;
-        if !quiet {
-            cell.spawn();
-        }
-        Ok(awaitable)
+        this.listen(py, &current, want, !quiet)
     }
 
-    /// A waiter of the running loop.
-    fn listen(&self, py: Python<'_>, current: &Current<'_>, want: Want) -> PyResult<Py<PyAny>> {
+    /// A waiter of the running loop; `spawns`: for what the runtime drives from now on.
+    fn listen(
+        &self,
+        py: Python<'_>,
+        current: &Current<'_>,
+        want: Want,
+        spawns: bool,
+    ) -> PyResult<Py<PyAny>> {
         let cell = self.handle.cell(py)?;
         let (awaitable, key) =
             current.register(py, &self.handle.exceptions, self.handle.headers)?;
         cell.listen(want, current.shared.clone(), key);
+        if spawns {
+            cell.spawn();
+        }
         Ok(awaitable.unbind())
     }
 
     /// Looks for a part that may be about to come. Something to await, as of [`AsyncExchange::wait`].
     pub(super) fn look(&self, py: Python<'_>, want: Want, shared: &Shared) -> PyResult<Py<PyAny>> {
         let cell = self.handle.cell(py)?;
+        let quiet = shared.is_quiet();
         // Not if somebody else has come meanwhile.
-        if shared.is_quiet() && shared.streak.is_long() {
+        if quiet && shared.streak.is_long() {
             let set = shared.poll_set();
             let began = Instant::now();
             // Others of Python's threads go on meanwhile.
@@ -198,7 +204,7 @@ impl AsyncExchange {
                 return Ok(Py::new(py, Ready::new(value))?.into_any());
             }
         }
-        self.listen(py, &running::current(py)?, want)
+        self.listen(py, &running::current(py)?, want, !quiet)
     }
 
     fn ready(&self, py: Python<'_>, part: Result<Part, Failure>) -> PyResult<Py<PyAny>> {

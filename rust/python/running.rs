@@ -117,7 +117,7 @@ impl<'py> Current<'py> {
             Library::Asyncio(_) => asyncio_waiting(py)?,
             Library::Trio(_) => trio_waiting(py)?,
         };
-        let after = waiting.call_out1(intern!(py, "after_others"), what)?;
+        let after = waiting.call_out1(intern!(py, "AfterOthers"), what)?;
         Ok(after.unbind())
     }
 
