@@ -22,6 +22,7 @@ __all__ = [
     "Exchange",
     "Models",
     "Moved",
+    "Near",
     "NetworkStream",
     "Operation",
     "Place",
@@ -476,11 +477,16 @@ class Place:
         """The task was cancelled while it waited, and must not be rescheduled."""
 
 @final
-class Ready(Awaitable[_T]):
-    """A part that is here, on asyncio: awaiting it waits for nothing.
-
-    Where the loop was kept for it, its other tasks have one turn first.
+class Near(Awaitable[_T]):
+    """A part that may be about to come. Awaiting it looks for the part, for some 60 us at most, and waits for it if it is not
+    there then.
     """
+
+    def __await__(self) -> Generator[Any, None, _T]: ...
+
+@final
+class Ready(Awaitable[_T]):
+    """A part that is here: awaiting it waits for nothing."""
 
     def __await__(self) -> Generator[None, None, _T]: ...
     def __iter__(self) -> Generator[None, None, _T]: ...

@@ -1,10 +1,9 @@
 //! Exchange: the two handles that Python holds on a request in flight, one for each door.
 //!
 //! Their methods are equal; `AsyncExchange` returns something to await where `Exchange` returns the
-//! value. Dropping either ends the exchange.
+//! value. Dropping either ends the exchange. What there is to await is `awaiting`'s.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
@@ -12,18 +11,12 @@ use super::block_on::Callers;
 use super::convert::{self, HeaderForm};
 use super::exceptions::Exceptions;
 use super::network_stream::{AsyncNetworkStream, Network, NetworkStream};
-use super::port::Shared;
-use super::ready::{Near, Ready};
-use super::running::{self, Current};
+use super::running::Current;
 use super::turns::Turns;
 use crate::cell::{ExchangeCell, Failure, Part, Want};
-use crate::connect::{Leg, before_patience, patiently};
+use crate::connect::Leg;
 use crate::error::{Error, Kind};
 use crate::process::ForkLocal;
-
-/// Looking for an answer takes less by far: other threads of Python's wanted the interpreter for longer than they are
-/// asked to. A caller beside such threads had better let go of it once, when its loop sleeps.
-const CONTENDED: Duration = Duration::from_millis(1);
 
 /// What both handles hold.
 pub(super) struct Handle {
@@ -58,7 +51,7 @@ impl Handle {
     }
 
     /// The cell, if it belongs to this process.
-    fn cell(&self, py: Python<'_>) -> PyResult<&Arc<ExchangeCell>> {
+    pub(super) fn cell(&self, py: Python<'_>) -> PyResult<&Arc<ExchangeCell>> {
         match self.cell.get() {
             Some(held) => Ok(&held.0),
             None => Err(self.raise(py, left_behind())),
@@ -76,11 +69,20 @@ impl Handle {
         cell.finish().map_err(|failure| self.raise(py, failure))
     }
 
-    fn value(&self, py: Python<'_>, part: Result<Part, Failure>) -> PyResult<Py<PyAny>> {
+    pub(super) fn value(&self, py: Python<'_>, part: Result<Part, Failure>) -> PyResult<Py<PyAny>> {
         match part {
             Ok(part) => convert::part(py, part, self.headers),
             Err(failure) => Err(self.raise(py, failure)),
         }
+    }
+
+    /// A waiter of the running loop: what the caller awaits, and the key of its announcement.
+    pub(super) fn register<'py>(
+        &self,
+        py: Python<'py>,
+        current: &Current<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, usize)> {
+        current.register(py, &self.exceptions, self.headers)
     }
 
     fn raise(&self, py: Python<'_>, failure: Failure) -> PyErr {
@@ -119,8 +121,8 @@ pub(super) fn left_behind() -> Failure {
 /// A request in flight, for asyncio and trio.
 #[pyclass(frozen, module = "httpcore_hyper._rust")]
 pub(super) struct AsyncExchange {
-    handle: Handle,
-    turns: Turns,
+    pub(super) handle: Handle,
+    pub(super) turns: Turns,
 }
 
 impl AsyncExchange {
@@ -129,91 +131,6 @@ impl AsyncExchange {
             handle,
             turns: Turns::default(),
         }
-    }
-
-    /// Something to await for the part: the part itself if it is here, else a waiter of the running
-    /// loop. On a quiet loop the exchange is polled at once, on this thread. If the caller comes alone and the answer is about
-    /// to come, it is looked for, once the loop's other tasks have had a turn: in which the server has one as well.
-    fn wait(slf: &Bound<'_, Self>, want: Want) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        let this = slf.get();
-        let cell = this.handle.cell(py)?;
-        if let Some(part) = cell.try_take(want) {
-            return this.ready(py, part);
-        }
-        let current = running::current(py)?;
-        if cell.is_fresh() && current.is_cancelled(py)? {
-            // The cancellation arrives at this await, which nothing else ends: no byte has been sent.
-            return this.listen(py, &current, want, false);
-        }
-        let quiet = current.shared.is_quiet();
-        if quiet {
-            let set = current.shared.poll_set();
-            // Only an answer is worth looking for: what is sent is with the kernel at once, or has to wait for the peer.
-            if want == Want::Head && current.comes_alone(py)? {
-                let (part, is_near) = before_patience(|| cell.try_drive(want, set));
-                if let Some(part) = part {
-                    return this.ready(py, part);
-                }
-                if is_near {
-                    let near = Near::new(slf.clone().unbind(), want, Arc::clone(&current.shared));
-                    return current.after_others(py, Bound::new(py, near)?.as_any());
-                }
-            } else if let Some(part) = cell.try_drive(want, set) {
-                return this.ready(py, part);
-            }
-        } else {
-            current.shared.streak.breaks();
-        }
-        this.listen(py, &current, want, !quiet)
-    }
-
-    /// A waiter of the running loop; `spawns`: for what the runtime drives from now on.
-    fn listen(
-        &self,
-        py: Python<'_>,
-        current: &Current<'_>,
-        want: Want,
-        spawns: bool,
-    ) -> PyResult<Py<PyAny>> {
-        let cell = self.handle.cell(py)?;
-        let (awaitable, key) =
-            current.register(py, &self.handle.exceptions, self.handle.headers)?;
-        cell.listen(want, current.shared.clone(), key);
-        if spawns {
-            cell.spawn();
-        }
-        Ok(awaitable.unbind())
-    }
-
-    /// Looks for a part that may be about to come. Something to await, as of [`AsyncExchange::wait`].
-    pub(super) fn look(&self, py: Python<'_>, want: Want, shared: &Shared) -> PyResult<Py<PyAny>> {
-        let cell = self.handle.cell(py)?;
-        let quiet = shared.is_quiet();
-        // Not if somebody else has come meanwhile.
-        if quiet && shared.streak.is_long() {
-            let set = shared.poll_set();
-            let began = Instant::now();
-            // Others of Python's threads go on meanwhile.
-            let part = py.detach(|| patiently(|| cell.try_drive(want, set)));
-            if began.elapsed() > CONTENDED {
-                shared.streak.breaks();
-            }
-            if let Some(part) = part {
-                let value = self.handle.value(py, part)?;
-                return Ok(Py::new(py, Ready::new(value))?.into_any());
-            }
-        }
-        self.listen(py, &running::current(py)?, want, !quiet)
-    }
-
-    fn ready(&self, py: Python<'_>, part: Result<Part, Failure>) -> PyResult<Py<PyAny>> {
-        let value = self.handle.value(py, part)?;
-        let ready = Bound::new(py, Ready::new(value))?.into_any();
-        if self.turns.are_due() {
-            return running::current(py)?.after_others(py, &ready);
-        }
-        Ok(ready.unbind())
     }
 }
 

@@ -7,6 +7,7 @@
 //! Tokio's workers never touch Python: what they finish crosses as plain data through a `port`.
 
 mod alone;
+mod awaiting;
 mod block_on;
 mod call_out;
 mod convert;
@@ -21,7 +22,6 @@ mod outgoing;
 mod plain;
 mod pool;
 mod port;
-mod ready;
 mod running;
 mod settings;
 mod ssl;
@@ -36,6 +36,8 @@ use pyo3::prelude::*;
 mod _rust {
     use super::*;
 
+    #[pymodule_export]
+    use super::awaiting::{Near, Ready};
     #[pymodule_export]
     use super::exceptions::Moved;
     #[pymodule_export]
@@ -52,8 +54,6 @@ mod _rust {
     use super::pool::{AsyncPool, Pool};
     #[pymodule_export]
     use super::port::{Place, Port};
-    #[pymodule_export]
-    use super::ready::Ready;
     #[pymodule_export]
     use super::unread::Unread;
     #[pymodule_export]
