@@ -52,31 +52,11 @@ class AsyncReader:
 
     def attach(self, response: Any, body: Any) -> None:
         """Has the response read a `body` that is all here past httpx's own way."""
-        response.aread = AsyncReading(response, _Source(self, response, body)).aread
+        response.aread = AsyncReading(response, self, body).aread
 
     def pieces(self, decoded: Any) -> list[bytes]:
         """What a decoder has given, of which httpx leaves out what is empty."""
         return [piece for piece in ((decoded,) if self.gives_bytes else decoded) if piece]
-
-
-class _Source:
-    """Where a response's content comes from."""
-
-    __slots__ = ("_body", "_had_content", "_lines", "reader")
-
-    def __init__(self, reader: AsyncReader, response: Any, body: Any) -> None:
-        self.reader = reader
-        self._body = body
-        self._lines = response.headers._list
-        self._had_content = body._first is not None
-
-    def stand_in(self) -> Any:
-        """Of a response that nobody has kept all that its reading depends on."""
-        headers = [(name, value) for name, _, value in self._lines]
-        response = self.reader.response(200, headers=headers, stream=self._body)
-        response.is_closed = self._body._closed
-        response.is_stream_consumed = self._had_content and self._body._first is None
-        return response
 
 
 class AsyncReading:
@@ -85,38 +65,55 @@ class AsyncReading:
     A response owns this, and is not owned by it: whoever lets go of a response lets go of its connection.
     """
 
-    __slots__ = ("_kept", "_response", "_source", "_theirs")
+    __slots__ = ("_body", "_had_content", "_kept", "_lines", "_reader", "_response", "_theirs")
 
-    def __init__(self, response: Any, source: _Source | None = None) -> None:
-        """Without a source, for a copy of a response, it leads to the class's method."""
-        self._source = source
+    _kept: Any
+    _theirs: Any
+
+    def __init__(self, response: Any, reader: AsyncReader | None = None, body: Any = None) -> None:
+        """Without a reader, for a copy of a response, it leads to the class's method."""
+        self._reader = reader
         self._response = ref(response)
-        # As a bound method does. A copy has no connection that it could hold; others are kept when read.
-        self._kept: Any = response if source is None else None
-        self._theirs: Any = _of_class(response) if source is None else None
+        if reader is None:
+            # As a bound method does. A copy has no connection that it could hold.
+            self._kept = response
+            self._theirs = _of_class(response)
+        else:
+            self._kept = None  # until it is read
+            self._body = body
+            self._lines = response.headers._list
+            self._had_content = body._first is not None
 
     async def aread(self) -> bytes:
         """Read and return the response content."""
-        source, response = self._source, self._owner()
+        reader, response = self._reader, self._owner()
         self._kept = response
         own = vars(response)
         found = own.get(_NAME)
         if type(found) is not MethodType or found.__self__ is not self:
             # Somebody has kept this method, which would be httpx's, and may have put one around it there.
-            theirs = self._theirs if source is None else source.reader.theirs.__get__(response)
+            theirs = self._theirs if reader is None else reader.theirs.__get__(response)
             return await theirs()  # type: ignore[no-any-return]
         own.pop(_NAME, None)
-        if source is not None:
-            body = source.reader.unread.body(response)
+        if reader is not None:
+            body = reader.unread.body(response)
             if body is not None:
-                return await _read_past(source.reader, response, body)
+                return await _read_past(reader, response, body)
         return await _of_class(response)()  # type: ignore[no-any-return]
 
     def _owner(self) -> Any:
         response = self._response() if self._kept is None else self._kept
-        if response is None and self._source is not None:
+        if response is None and self._reader is not None:
             # Only this method was kept, as by `transport.handle_request(request).read()`.
-            response = self._source.stand_in()
+            response = self._stand_in(self._reader)
+        return response
+
+    def _stand_in(self, reader: AsyncReader) -> Any:
+        """Of a response that nobody has kept all that its reading depends on."""
+        headers = [(name, value) for name, _, value in self._lines]
+        response = reader.response(200, headers=headers, stream=self._body)
+        response.is_closed = self._body._closed
+        response.is_stream_consumed = self._had_content and self._body._first is None
         return response
 
     def __reduce__(self) -> tuple[Any, ...]:
