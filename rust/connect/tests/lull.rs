@@ -4,16 +4,21 @@ use super::super::lull::{Lull, before_patience, patiently};
 
 const LARGE: usize = 256 * 1024;
 
-/// Whether the lull after a read of this size is spent asking, without an answer.
-fn asks(lull: &mut Lull, size: usize) -> bool {
+/// Whether the lull is spent asking, without an answer.
+fn asks_in_vain(lull: &mut Lull) -> bool {
     let mut asked = false;
-    lull.read(size);
     let answer: Option<()> = lull.ask(|| {
         asked = true;
         None
     });
     assert_eq!(answer, None);
     asked
+}
+
+/// Whether the lull after a read of this size is.
+fn asks(lull: &mut Lull, size: usize) -> bool {
+    lull.read(size);
+    asks_in_vain(lull)
 }
 
 #[test]
@@ -57,14 +62,8 @@ fn one_answer_forgets_the_failures() {
 
 /// Whether the wait for an answer is spent asking, in vain.
 fn asks_for_answer(lull: &mut Lull) -> bool {
-    let mut asked = false;
     lull.wrote();
-    let answer: Option<()> = lull.ask(|| {
-        asked = true;
-        None
-    });
-    assert_eq!(answer, None);
-    asked
+    asks_in_vain(lull)
 }
 
 #[test]
@@ -132,18 +131,7 @@ fn asks_later(lull: &mut Lull) -> bool {
         lull.ask(|| Some(()))
     });
     assert_eq!(asked, None, "it is not time yet");
-    let mut asked = false;
-    if pays {
-        patiently(|| {
-            assert_eq!(
-                lull.ask(|| {
-                    asked = true;
-                    None::<()>
-                }),
-                None
-            );
-        });
-    }
+    let asked = pays && patiently(|| asks_in_vain(lull));
     assert_eq!(asked, pays);
     asked
 }
