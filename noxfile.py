@@ -202,7 +202,7 @@ def bench(session: nox.Session) -> None:
     """The benchmark: tables, ratios, verdicts, plots. `-- --quick` takes less than five minutes."""
     install(session, "httpx", "trio")
     install_peers(session)
-    session.run("python", "-m", "bench", *session.posargs)
+    session.run("python", "-m", "bench", *session.posargs, env=own_server(session))
 
 
 @nox.session

@@ -15,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from . import ROOT, claims, machine, plot, report, system_calls
 from .rounds import Result, measure
-from .servers import Nginx, Proxy, ServerMissing, Sink, can_pin
+from .servers import Nginx, OwnServer, Proxy, ServerMissing, Sink, can_pin, own_program
 from .variants import ROWS, Row, Variant
 
 # Per round: seconds measured and seconds of warm-up. On two cores a full run takes forty minutes, a quick
@@ -76,16 +76,24 @@ def run(chosen: argparse.Namespace, rows: list[tuple[Row, list[Variant]]], conso
     # What has to take less than five minutes has no time for more, and who asks for a number means it.
     most = rounds if chosen.rounds or (chosen.quick and not chosen.rows) else NEAR_ROUNDS
     gathered: list[list[Result]] = []
+    program = own_program()
+    if program is None and any(row.own_server for row, _ in rows):
+        rows = [(row, variants) for row, variants in rows if not row.own_server]
+        console.print("without the rows of bench/server, which `nox -s bench` builds")
+        if not rows:
+            raise ServerMissing("BENCH_SERVER names no program")
     began = time.monotonic()
     with (
         Nginx(any(row.work == "download" for row, _ in rows), tls=any(row.tls for row, _ in rows)) as nginx,
         Sink() as sink,
         Proxy() if any(row.proxied for row, _ in rows) else nullcontext() as proxy,
+        OwnServer(program) if program and any(row.own_server for row, _ in rows) else nullcontext() as own,
     ):
         order: dict[str, Any] = {
             **{"url": nginx.url, "tls_url": nginx.tls_url, "http2_url": nginx.http2_url},
             "sink": sink.url + "/post",
             "proxy_url": proxy.url if proxy else "",
+            "own_url": own.url if own else "",
             **{"seconds": seconds, "warm_up": warm_up},
         }
         words = setting(nginx, rounds, most, seconds)

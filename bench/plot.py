@@ -50,7 +50,7 @@ def over_concurrency(gathered: list[list[Result]]) -> Series:
     kinds: dict[str, list[list[Result]]] = {}
     for results in gathered:
         row = results[0].row
-        if row.work == "get" and not (row.computing or row.one_core or row.proxied):
+        if row.work == "get" and not (row.computing or row.one_core or row.proxied or row.own_server):
             title, _, _ = row.name.rpartition(", ")
             kinds.setdefault(title, []).append(results)
     series: Series = {}
@@ -72,7 +72,7 @@ def latencies(gathered: list[list[Result]]) -> Series:
     series: Series = {}
     for results in gathered:
         row = results[0].row
-        if row.work != "get" or row.computing or row.one_core or row.queued:
+        if row.work != "get" or row.computing or row.one_core or row.queued or row.own_server:
             continue
         lines = []
         for result in results:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .cancels import LENIENCE, percentile
-from .servers import CLIENT_CORE, Server, pin
+from .servers import CLIENT_CORE, OwnServer, own_program, pin
 
 AT_ONCE, CONNECTIONS = 10_000, 100
 RATE_REQUESTS = 20_000  # what the client's own rate is taken from
@@ -28,15 +27,6 @@ CLIENTS = ("httpcore_hyper", "aiohttp")
 LOOPS = ("asyncio", "uvloop")
 ROUNDS = 5
 MOST = 1.5  # p99 by the ideal
-
-
-class OwnServer(Server):
-    def __init__(self, program: Path) -> None:
-        self.program = program
-        super().__init__()
-
-    def command(self) -> list[str]:
-        return [str(self.program), str(self.port)]
 
 
 async def measure(name: str, url: str) -> dict[str, float]:
@@ -74,7 +64,7 @@ async def measure(name: str, url: str) -> dict[str, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.scale")
-    parser.add_argument("--server", type=Path, default=os.environ.get("BENCH_SERVER"))
+    parser.add_argument("--server", type=Path, default=own_program())
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--quick", action="store_true", help="ours alone, once, and ten times the limit")
     parser.add_argument("--client", choices=CLIENTS, help=argparse.SUPPRESS)

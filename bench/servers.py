@@ -218,6 +218,23 @@ class Nginx(Server):
             self._folder = None
 
 
+class OwnServer(Server):
+    """`bench/server`, which answers sooner than nginx, and in one segment where nginx sends two."""
+
+    def __init__(self, program: Path) -> None:
+        self.program = program
+        super().__init__()
+
+    def command(self) -> list[str]:
+        return [str(self.program), str(self.port)]
+
+
+def own_program() -> Path | None:
+    """`bench/server` as nox builds it, where the environment tells of it."""
+    named = os.environ.get("BENCH_SERVER")
+    return Path(named) if named else None
+
+
 class Proxy(Server):
     """A forward proxy that tunnels as well, one thread for each connection."""
 

@@ -11,6 +11,7 @@ ASYNCIO = ("asyncio", "uvloop")
 
 QUEUED = 10_000  # requests at a time, of which all but 100 wait for a connection
 MAX_CONNECTIONS = 100  # httpx's own default; given to every client, as is the same number of idle ones
+OWN_SERVER = "bench/server"  # in the names of rows that do not go to nginx
 TIMEOUT_SECONDS = 60.0  # every client under httpx has all four; long enough for the slowest row
 
 
@@ -107,6 +108,14 @@ class Row:
     tls: bool = False
     http2: bool = False  # over TLS as well
     proxied: bool = False  # through a forward proxy, or with TLS through its tunnel
+    # To `bench/server` in place of nginx: what nginx takes for its answer is most of a request's time where
+    # there is one at a time, and that it sends the answer in two segments costs a client each time.
+    own_server: bool = False
+
+    @property
+    def path(self) -> str:
+        """Of the small answer, with as many headers from either server."""
+        return "/like-nginx" if self.own_server else "/small"
 
     @property
     def bulk(self) -> bool:
@@ -154,6 +163,14 @@ def _rows() -> tuple[Row, ...]:
     for level, words in levels:
         for door, alone in (("asyncio", "c=1"), ("sync", "1 threads")):
             rows.append(Row(f"GET, {words}, {door}, {alone}, one core", level, door, one_core=True))
+    for level, where, door, size in (
+        *(("pool", "pool", "asyncio", 1), ("pool", "pool", "asyncio", 64)),
+        *(("httpx", "under httpx", "asyncio", 1), ("httpx", "under httpx", "asyncio", 64)),
+        *(("httpx", "under httpx", "sync", 1), ("httpx", "under httpx", "sync", 16)),
+    ):
+        words = f"{size} threads" if door == "sync" else f"c={size}"
+        name = f"GET, {where}, {door}, {words}, {OWN_SERVER}"
+        rows.append(Row(name, level, door, "get", size, own_server=True))
     for work, words in (
         ("download", "download 256 MB"),
         ("upload-bytes", "upload 100 MB bytes"),

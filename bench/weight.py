@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import compileall
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -23,8 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from . import ROOT, claims, machine, plot, report
-from .scale import OwnServer
-from .servers import ServerMissing, Sink
+from .servers import OwnServer, ServerMissing, Sink, own_program
 from .variants import BY_NAME
 from .weighed import MIB, PARTS, SLOW_BODY, TRANSFERS, Figures, child
 
@@ -204,7 +202,7 @@ def transfers(measured: Measured, url: str, sink: str) -> dict[str, list[tuple[s
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.weight")
-    parser.add_argument("--server", type=Path, default=os.environ.get("BENCH_SERVER"))
+    parser.add_argument("--server", type=Path, default=own_program())
     parser.add_argument(
         "--full", action="store_true", help="10,000 connections, 1,000,000 requests and so on"
     )

@@ -42,12 +42,15 @@ class Order:
     url: str
     tls_url: str
     http2_url: str
+    own_url: str
     proxy_url: str
     sink: str
     seconds: float
     warm_up: float
 
     def base(self, row: Row, variant: Variant) -> str:
+        if row.own_server:
+            return self.own_url
         if row.http2:
             return self.http2_url
         return self.tls_url if row.tls and not variant.plain else self.url
@@ -162,7 +165,7 @@ async def async_round(row: Row, variant: Variant, order: Order) -> None:
                 meter.timed(began)
             return
 
-        url, close = order.base(row, variant) + "/small", row.work == "connect"
+        url, close = order.base(row, variant) + row.path, row.work == "connect"
 
         async def loop() -> None:
             while True:
@@ -206,7 +209,7 @@ def sync_round(row: Row, variant: Variant, order: Order) -> None:
                 meter.timed(began)
             return
 
-        url, close = order.base(row, variant) + "/small", row.work == "connect"
+        url, close = order.base(row, variant) + row.path, row.work == "connect"
 
         def loop() -> None:
             while not stopped.is_set():

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::request::{Body, Request};
-use crate::response::{BLOCK, Filling, SMALL, length, push_head};
+use crate::response::{BLOCK, Filling, LIKE_NGINX, SMALL, length, push_head};
 use crate::route::Route;
 
 /// How much is read at once.
@@ -158,6 +158,7 @@ impl Connection {
         let nonce = &*request.nonce;
         match request.route {
             Route::Small => self.send(nonce, SMALL, b"").await?,
+            Route::LikeNginx => self.send(nonce, SMALL, LIKE_NGINX).await?,
             Route::Bytes(size) => self.send(nonce, size, b"").await?,
             Route::Late(millis) => {
                 tokio::time::sleep(Duration::from_millis(millis)).await;

@@ -2,6 +2,14 @@
 
 /// What a small JSON answer weighs.
 pub const SMALL: u64 = 242;
+/// What nginx sends beside the length, for comparisons with it: clients have work with each header.
+pub const LIKE_NGINX: &[u8] = b"Server: bench_server\r\n\
+Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+Content-Type: application/octet-stream\r\n\
+Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+Connection: keep-alive\r\n\
+ETag: \"2ebc9b71-f2\"\r\n\
+Accept-Ranges: bytes\r\n";
 /// How much of a large body is written at once.
 pub const BLOCK: usize = 256 * 1024;
 /// What fills the body of a request without a nonce.

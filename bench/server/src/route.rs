@@ -5,6 +5,8 @@
 pub enum Route {
     /// `/small`, and every path that is none of the others: 242 bytes.
     Small,
+    /// `/like-nginx`: `/small` with as many headers as nginx sends.
+    LikeNginx,
     /// `/bytes/N`: that many, by Content-Length.
     Bytes(u64),
     /// `/chunked/N`: that many, in chunks of uneven sizes, each of which goes out by itself.
@@ -45,6 +47,7 @@ impl Route {
         let name = parts.next().unwrap_or_default();
         let number = parts.next().and_then(|text| text.parse().ok()).unwrap_or(0);
         match name {
+            "like-nginx" => Self::LikeNginx,
             "bytes" => Self::Bytes(number),
             "chunked" => Self::Chunked(number),
             "eof" => Self::Eof(number),
