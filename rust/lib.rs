@@ -12,6 +12,7 @@
 //! connection/  HTTP/1.1 over a connected stream
 //! views        the sockets of a pool's connections, for those who look at them from outside
 //! poll_set     sockets that a caller's event loop watches itself
+//! courtesy     threads that give their core away, as long as it is this process that gets it
 //! request  url  origin  error  heap  ledger  panics  process  timeouts  runtime  visits      the plain values and clocks they share
 //! ```
 //!
@@ -30,6 +31,8 @@ pub mod cell;
 pub mod connect;
 #[cfg(not(loom))]
 pub mod connection;
+#[cfg(not(loom))]
+pub mod courtesy;
 #[cfg(not(loom))]
 pub mod exchange;
 #[cfg(not(loom))]

@@ -17,6 +17,7 @@ PACKAGE = ROOT / "httpcore_hyper"
 MAY_USE = {
     "origin": set(),
     "error": set(),
+    "courtesy": set(),
     "heap": set(),
     "panics": set(),
     "timeouts": set(),

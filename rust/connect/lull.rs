@@ -27,49 +27,63 @@ const PAUSE_SPINS: u32 = 20;
 /// as many each time, up to this. On a link that is slower than the machine it comes to next to nothing.
 const MOST_SKIPPED: u32 = 1024;
 
-/// Of a thread that waits for one exchange.
+/// How a thread looks for an answer that it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
-    /// It has something more urgent to do.
-    None,
-    /// It has something more urgent to do first, and then none: whether asking would pay is all that it wants to know.
+pub enum Look {
+    /// For a while: it has nothing more urgent to do.
+    Patiently,
+    /// Once: it comes by between other things.
+    InPassing,
+}
+
+/// What a thread that reads for one exchange has to do meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    /// Something more urgent.
+    Busy,
+    /// Something more urgent first, and then such a look: whether that pays is all that it wants to know.
     Later {
+        then: Look,
         /// It would.
         pays: bool,
     },
-    /// It has nothing more urgent to do.
-    Now,
+    /// Nothing else than such a look.
+    Looks(Look),
 }
 
 thread_local! {
-    static PATIENCE: Cell<Patience> = const { Cell::new(Patience::None) };
+    static HASTE: Cell<Haste> = const { Cell::new(Haste::Busy) };
 }
 
-/// Runs something on a thread that waits for one exchange and has nothing more urgent to do: whoever reads there may ask
-/// for an answer that is about to come.
-pub fn patiently<T>(run: impl FnOnce() -> T) -> T {
-    with(Patience::Now, run).0
+impl Look {
+    /// Runs something on a thread that waits for one exchange: whoever reads there may ask for an answer that is about to
+    /// come.
+    pub fn run<T>(self, run: impl FnOnce() -> T) -> T {
+        with(Haste::Looks(self), run).0
+    }
+
+    /// Runs something on a thread that is going to [`Look::run`] more of it; also gives whether that would ask for an
+    /// answer.
+    pub fn before<T>(self, run: impl FnOnce() -> T) -> (T, bool) {
+        let later = |pays| Haste::Later { then: self, pays };
+        let (ran, haste) = with(later(false), run);
+        (ran, haste == later(true))
+    }
 }
 
-/// Runs something on a thread that is going to run more of it [`patiently`]; also gives whether that would ask for an answer.
-pub fn before_patience<T>(run: impl FnOnce() -> T) -> (T, bool) {
-    let (ran, patience) = with(Patience::Later { pays: false }, run);
-    (ran, patience == Patience::Later { pays: true })
-}
-
-fn with<T>(patience: Patience, run: impl FnOnce() -> T) -> (T, Patience) {
+fn with<T>(haste: Haste, run: impl FnOnce() -> T) -> (T, Haste) {
     /// Also when it panics.
-    struct End(Patience);
+    struct End(Haste);
 
     impl Drop for End {
         fn drop(&mut self) {
-            PATIENCE.set(self.0);
+            HASTE.set(self.0);
         }
     }
 
-    let _end = End(PATIENCE.replace(patience));
+    let _end = End(HASTE.replace(haste));
     let ran = run();
-    (ran, PATIENCE.get())
+    (ran, HASTE.get())
 }
 
 /// What one socket's reads have shown so far.
@@ -81,6 +95,8 @@ pub(super) struct Lull {
     /// Something was written since the last read.
     asked: bool,
     for_answer: Attempts,
+    /// Apart from those of a patient look: a server may be near whose answers take longer than one turn of the others.
+    in_passing: Attempts,
     /// A response has begun, and the rest of it is waited for.
     begun: bool,
     /// Apart from those for answers: a server may be near whose bodies take long.
@@ -115,12 +131,14 @@ impl Lull {
     /// Whether the next thing to read may be the answer to what was written, or the rest of it, on a thread that waits
     /// for it. Of one that is going to be patient later it is noted whether that will pay.
     pub(super) fn awaits_answer(&mut self) -> bool {
-        match PATIENCE.get() {
-            Patience::None => false,
-            Patience::Now => self.asked || self.begun,
-            Patience::Later { .. } => {
-                if self.asked && self.for_answer.are_due() {
-                    PATIENCE.set(Patience::Later { pays: true });
+        match HASTE.get() {
+            Haste::Busy => false,
+            Haste::Looks(Look::Patiently) => self.asked || self.begun,
+            // The rest of an answer has come with its beginning by then, or takes its time.
+            Haste::Looks(Look::InPassing) => self.asked,
+            Haste::Later { then, .. } => {
+                if self.asked && self.for_answer(then).are_due() {
+                    HASTE.set(Haste::Later { then, pays: true });
                 } else {
                     self.asked = false;
                 }
@@ -140,10 +158,19 @@ impl Lull {
             return None;
         }
         self.begun = false;
-        if std::mem::take(&mut self.asked) {
-            self.for_answer.ask(ANSWER_PATIENCE, again)
-        } else {
+        if !std::mem::take(&mut self.asked) {
             self.for_rest.ask(REST_PATIENCE, again)
+        } else if HASTE.get() == Haste::Looks(Look::InPassing) {
+            self.in_passing.ask(Duration::ZERO, again)
+        } else {
+            self.for_answer.ask(ANSWER_PATIENCE, again)
+        }
+    }
+
+    fn for_answer(&mut self, look: Look) -> &mut Attempts {
+        match look {
+            Look::Patiently => &mut self.for_answer,
+            Look::InPassing => &mut self.in_passing,
         }
     }
 }
@@ -159,19 +186,26 @@ impl Attempts {
         due
     }
 
+    /// Asks again and again for so long; once if that is no time.
     fn ask<T>(&mut self, patience: Duration, mut again: impl FnMut() -> Option<T>) -> Option<T> {
         if !self.are_due() {
             return None;
         }
-        let start = Instant::now();
-        while start.elapsed() < patience {
-            for _ in 0..PAUSE_SPINS {
-                std::hint::spin_loop();
+        let mut answer = None;
+        if patience.is_zero() {
+            answer = again();
+        } else {
+            let start = Instant::now();
+            while answer.is_none() && start.elapsed() < patience {
+                for _ in 0..PAUSE_SPINS {
+                    std::hint::spin_loop();
+                }
+                answer = again();
             }
-            if let Some(answer) = again() {
-                self.skip = 0;
-                return Some(answer);
-            }
+        }
+        if answer.is_some() {
+            self.skip = 0;
+            return answer;
         }
         self.skipped = 0;
         self.skip = (self.skip * 2).clamp(1, MOST_SKIPPED);

@@ -34,7 +34,7 @@ use crate::error::{Error, Kind, Result};
 use crate::origin::Origin;
 use crate::tls::{self, Hello, TlsStream};
 pub use layers::Stream;
-pub use lull::{before_patience, patiently};
+pub use lull::Look;
 pub use proxy::{Credentials, HttpProxy, Protocol, Proxy};
 use resolve::Resolver;
 pub use socket::{SocketOption, SocketOptionValue};

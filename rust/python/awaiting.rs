@@ -16,7 +16,7 @@ use super::exchange::AsyncExchange;
 use super::port::Shared;
 use super::running::{self, Current};
 use crate::cell::{Failure, Part, Want};
-use crate::connect::{before_patience, patiently};
+use crate::connect::Look;
 
 /// Looking for an answer takes less by far: other threads of Python's wanted the interpreter for longer than they are
 /// asked to. A caller beside such threads had better let go of it once, when its loop sleeps.
@@ -43,7 +43,7 @@ impl AsyncExchange {
             let set = current.shared.poll_set();
             // Only an answer is worth looking for: what is sent is with the kernel at once, or has to wait for the peer.
             if want == Want::Head && current.comes_alone(py)? {
-                let (part, is_near) = before_patience(|| cell.try_drive(want, set));
+                let (part, is_near) = Look::Patiently.before(|| cell.try_drive(want, set));
                 if let Some(part) = part {
                     return this.ready(py, part);
                 }
@@ -86,7 +86,7 @@ impl AsyncExchange {
             let set = shared.poll_set();
             let began = Instant::now();
             // Others of Python's threads go on meanwhile.
-            let part = py.detach(|| patiently(|| cell.try_drive(want, set)));
+            let part = py.detach(|| Look::Patiently.run(|| cell.try_drive(want, set)));
             if began.elapsed() > CONTENDED {
                 shared.streak.breaks();
             }

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -18,7 +18,8 @@ use super::alone::Streak;
 use super::call_out::CallOut;
 use super::modules;
 use crate::cell::{ExchangeCell, Failure, Part, Want};
-use crate::connect::patiently;
+use crate::connect::Look;
+use crate::courtesy::Courtesy;
 use crate::process::{ForkLocal, generation};
 use crate::runtime::CallerRuntime;
 use crate::timeouts::Watchdog;
@@ -43,9 +44,15 @@ struct Own {
 struct Crowd {
     waiting: AtomicUsize,
     streak: Streak,
+    courtesy: Courtesy,
 }
 
 impl Crowd {
+    /// Whether another thread waits, and giving way to it has been worth it.
+    fn takes_turns(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0 && self.courtesy.is_due()
+    }
+
     /// One more waits, until what is returned is dropped.
     fn enter(&self) -> Waits<'_> {
         thread_local! {
@@ -92,7 +99,7 @@ impl Callers {
         self.own().runtime.runtime().handle().clone()
     }
 
-    /// Waits for a part, with the GIL released.
+    /// Waits for a part, with the GIL released: among others that wait with them, by turns first.
     ///
     /// # Errors
     ///
@@ -106,7 +113,43 @@ impl Callers {
         if let Some(part) = cell.try_take(want) {
             return Ok(part);
         }
+        if want == Want::Head && self.own().crowd.takes_turns() {
+            return self.wait_in_turn(py, cell);
+        }
         self.wait_for(py, |cx| cell.poll_part(cx, want))
+    }
+
+    /// Waits for a head among others: sends the request, gives way to the other threads, and looks for the answer when this
+    /// one has the interpreter again, instead of being woken by the answer only to wait for the interpreter then. Where that
+    /// has not paid, or the answer is not there yet, the wait goes on as ever.
+    fn wait_in_turn(&self, py: Python<'_>, cell: &ExchangeCell) -> PyResult<Result<Part, Failure>> {
+        let poll = |cx: &mut Context<'_>| cell.poll_part(cx, Want::Head);
+        let crowd = &self.own().crowd;
+        let checks_signals = is_main_thread(py)?;
+        let _waits = crowd.enter();
+        let head = py.detach(|| {
+            let (head, pays) = Look::InPassing.before(|| self.look(poll));
+            if head.is_none() && pays {
+                crowd.courtesy.give_way();
+                return None;
+            }
+            // Coming back for the interpreter would be in vain.
+            head.or_else(|| self.wait_one_tick(poll, checks_signals))
+        });
+        if let Some(head) = head.or_else(|| Look::InPassing.run(|| self.look(poll))) {
+            return Ok(head);
+        }
+        py.check_signals()?;
+        self.wait_for(py, poll)
+    }
+
+    /// Polls once. Nobody is woken for what comes later, so a wait begins with another poll.
+    fn look<T>(&self, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Option<T> {
+        let _context = self.own().runtime.runtime().enter();
+        match poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(ready) => Some(ready),
+            Poll::Pending => None,
+        }
     }
 
     /// Waits until `poll` is ready, with the GIL released.
@@ -141,7 +184,7 @@ impl Callers {
         let waits = crowd.enter();
         let mut poll = |cx: &mut Context<'_>| {
             if waits.0.streak.is_long() {
-                patiently(|| poll(cx))
+                Look::Patiently.run(|| poll(cx))
             } else {
                 poll(cx)
             }

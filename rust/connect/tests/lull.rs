@@ -1,6 +1,6 @@
 //! When a lull is spent asking, and when it is slept through.
 
-use super::super::lull::{Lull, before_patience, patiently};
+use super::super::lull::{Look, Lull};
 
 const LARGE: usize = 256 * 1024;
 
@@ -70,14 +70,14 @@ fn asks_for_answer(lull: &mut Lull) -> bool {
 fn for_an_answer_only_on_a_thread_that_waits_for_it() {
     let mut lull = Lull::default();
     assert!(!asks_for_answer(&mut lull));
-    assert!(patiently(|| asks_for_answer(&mut lull)));
+    assert!(Look::Patiently.run(|| asks_for_answer(&mut lull)));
     assert!(!asks_for_answer(&mut lull));
 }
 
 #[test]
 fn for_an_answer_once_after_each_write() {
     let mut lull = Lull::default();
-    patiently(|| {
+    Look::Patiently.run(|| {
         lull.wrote();
         assert_eq!(lull.ask(|| Some(())), Some(()));
         assert_eq!(lull.ask(|| Some(())), None, "nothing was asked since");
@@ -92,7 +92,7 @@ fn for_the_rest_of_a_response_only_on_a_thread_that_waits_for_it() {
     let mut lull = Lull::default();
     lull.awaits_rest();
     assert_eq!(lull.ask(|| Some(())), None);
-    patiently(|| {
+    Look::Patiently.run(|| {
         lull.awaits_rest();
         assert!(lull.awaits_answer());
         assert_eq!(lull.ask(|| Some(())), Some(()));
@@ -106,7 +106,7 @@ fn for_the_rest_of_a_response_only_on_a_thread_that_waits_for_it() {
 #[test]
 fn a_rest_that_is_late_costs_no_answer_its_turn() {
     let mut lull = Lull::default();
-    patiently(|| {
+    Look::Patiently.run(|| {
         for _ in 0..20 {
             lull.wrote();
             assert_eq!(lull.ask(|| Some(())), Some(()));
@@ -119,19 +119,20 @@ fn a_rest_that_is_late_costs_no_answer_its_turn() {
 #[test]
 fn asking_for_answers_in_vain_becomes_rare() {
     let mut lull = Lull::default();
-    let asked: Vec<usize> = patiently(|| (0..20).filter(|_| asks_for_answer(&mut lull)).collect());
+    let asked: Vec<usize> =
+        Look::Patiently.run(|| (0..20).filter(|_| asks_for_answer(&mut lull)).collect());
     assert_eq!(asked, [0, 2, 5, 10, 19]);
 }
 
 /// Whether a thread that is about to be patient learns that it pays, and then asks for an answer in vain.
 fn asks_later(lull: &mut Lull) -> bool {
     lull.wrote();
-    let (asked, pays) = before_patience(|| {
+    let (asked, pays) = Look::Patiently.before(|| {
         assert!(!lull.awaits_answer());
         lull.ask(|| Some(()))
     });
     assert_eq!(asked, None, "it is not time yet");
-    let asked = pays && patiently(|| asks_in_vain(lull));
+    let asked = pays && Look::Patiently.run(|| asks_in_vain(lull));
     assert_eq!(asked, pays);
     asked
 }
@@ -148,15 +149,54 @@ fn before_patience_it_is_told_whether_asking_will_pay() {
 fn before_patience_nothing_is_expected_that_was_not_asked_for() {
     let mut lull = Lull::default();
     lull.awaits_rest();
-    assert_eq!(before_patience(|| lull.awaits_answer()), (false, false));
+    assert_eq!(
+        Look::Patiently.before(|| lull.awaits_answer()),
+        (false, false)
+    );
+}
+
+#[test]
+fn in_passing_it_is_asked_once() {
+    let mut lull = Lull::default();
+    Look::InPassing.run(|| {
+        lull.wrote();
+        let mut questions = 0;
+        let answer: Option<()> = lull.ask(|| {
+            questions += 1;
+            None
+        });
+        assert_eq!((answer, questions), (None, 1));
+        lull.awaits_rest();
+        assert_eq!(
+            lull.ask(|| Some(())),
+            None,
+            "of an answer, not of the rest of it"
+        );
+    });
+}
+
+/// Whether a thread that is about to come by learns that it pays, and then asks for an answer in vain.
+fn asks_in_passing(lull: &mut Lull) -> bool {
+    lull.wrote();
+    let (_, pays) = Look::InPassing.before(|| lull.awaits_answer());
+    assert_eq!(pays && Look::InPassing.run(|| asks_in_vain(lull)), pays);
+    pays
+}
+
+#[test]
+fn answers_that_take_longer_than_a_turn_cost_no_patient_look() {
+    let mut lull = Lull::default();
+    let asked: Vec<usize> = (0..20).filter(|_| asks_in_passing(&mut lull)).collect();
+    assert_eq!(asked, [0, 2, 5, 10, 19]);
+    assert!(Look::Patiently.run(|| asks_for_answer(&mut lull)));
 }
 
 #[test]
 fn patience_ends_with_what_was_run_patiently() {
     let mut lull = Lull::default();
-    let panicked = std::panic::catch_unwind(|| patiently(|| panic!("inside")));
+    let panicked = std::panic::catch_unwind(|| Look::Patiently.run(|| panic!("inside")));
     assert!(panicked.is_err());
-    let panicked = std::panic::catch_unwind(|| before_patience(|| panic!("inside")));
+    let panicked = std::panic::catch_unwind(|| Look::Patiently.before(|| panic!("inside")));
     assert!(panicked.is_err());
     assert!(!asks_for_answer(&mut lull));
 }
