@@ -5,8 +5,8 @@ Nothing is lost by it; timeouts, ends and Ctrl-C are those of a thread that wait
 
 from __future__ import annotations
 
-import _thread
 import contextlib
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +16,8 @@ import httpcore
 import pytest
 from routes import Request
 from servers import Server
+from test_interrupt import DEADLINE as INTERRUPTED
+from test_interrupt import Interrupter
 
 import httpcore_hyper
 
@@ -100,19 +102,23 @@ def test_a_timeout_fires_among_others() -> None:
 
 def test_an_interrupt_arrives_among_others() -> None:
     """The main thread waits in vain, and Ctrl-C ends that."""
-    with Server(app=answer) as server, httpcore_hyper.ConnectionPool(max_connections=2 * THREADS) as pool:
-        with crowd(server, pool) as failures:
+    # A shell may have started us with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with Server(app=answer) as server, httpcore_hyper.ConnectionPool(max_connections=2 * THREADS) as pool:
+            with crowd(server, pool) as failures:
 
-            def interrupt() -> None:
-                assert server.wait_for(lambda: any(r.target == b"/silent" for r in server.requests), DEADLINE)
-                _thread.interrupt_main()
+                def is_waiting() -> bool:
+                    return any(request.target == b"/silent" for request in list(server.requests))
 
-            interrupter = threading.Thread(target=interrupt)
-            interrupter.start()
-            with pytest.raises(KeyboardInterrupt):
-                pool.request("GET", server.url("/silent"))
-            interrupter.join()
-        assert not failures
+                with Interrupter(is_waiting) as interrupter:
+                    with pytest.raises(KeyboardInterrupt):
+                        pool.request("GET", server.url("/silent"))
+                    late = time.monotonic() - interrupter.sent_at
+            assert late < INTERRUPTED, f"{late:.2f} s until Ctrl-C came out"
+            assert not failures
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_closing_the_pool_ends_all_of_them() -> None:
