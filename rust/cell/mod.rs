@@ -14,7 +14,7 @@ mod tests;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -32,7 +32,7 @@ use caller::Caller;
 pub use caller::take_news;
 pub use operation::{Operation, Task};
 pub use part::{Failure, Listener, Part, Source, Want};
-use progress::{Progress, Stage, Wanted};
+use progress::{GLANCE, Progress, READ_AHEAD, Stage, Wanted};
 
 /// One exchange with its task and its caller.
 ///
@@ -76,10 +76,28 @@ impl ExchangeCell {
     ///
     /// Dropping the future that polls loses nothing: the part stays here until it is taken.
     pub fn poll_part(&self, cx: &mut Context<'_>, want: Want) -> Poll<Result<Part, Failure>> {
+        self.poll_up_to(cx, want, READ_AHEAD)
+    }
+
+    /// Looks for a part as [`ExchangeCell::poll_part`] does, on a thread that others wait for: reads hardly more of a body
+    /// than came with its head, and wakes nobody. Whoever goes on waiting polls again.
+    pub fn glance(&self, want: Want) -> Option<Result<Part, Failure>> {
+        match self.poll_up_to(&mut Context::from_waker(Waker::noop()), want, GLANCE) {
+            Poll::Ready(part) => Some(part),
+            Poll::Pending => None,
+        }
+    }
+
+    fn poll_up_to(
+        &self,
+        cx: &mut Context<'_>,
+        want: Want,
+        ahead: usize,
+    ) -> Poll<Result<Part, Failure>> {
         let mut progress = self.progress.lock();
         progress.want(want);
         if !progress.has(want) {
-            let _ = progress.advance(cx);
+            let _ = progress.advance_up_to(cx, ahead);
         }
         match progress.hand_over(want) {
             Some(part) => {

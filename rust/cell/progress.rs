@@ -18,7 +18,10 @@ use crate::exchange::Exchange;
 
 /// How far a task reads ahead of its caller. With hyper's own buffer and one part handed out (256 KiB each)
 /// this is the promised 1 MiB per connection.
-const READ_AHEAD: usize = 512 * 1024;
+pub(super) const READ_AHEAD: usize = 512 * 1024;
+
+/// How far a caller reads who looks in passing, while others wait for the interpreter: a small body comes with its head.
+pub(super) const GLANCE: usize = 8 * 1024;
 
 /// The most body bytes handed out at a time: one large copy is as fast as several, and the caller's
 /// loop is not held up for longer than this takes to copy.
@@ -128,9 +131,14 @@ impl Progress {
 
     /// Drives the exchange as far as it goes now. Ready when there is nothing left to drive.
     pub(super) fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.advance_up_to(cx, READ_AHEAD)
+    }
+
+    /// As [`Progress::advance`], with so much of the body ahead.
+    pub(super) fn advance_up_to(&mut self, cx: &mut Context<'_>, ahead: usize) -> Poll<()> {
         self.driven = true;
         self.pushed = false;
-        match catch_unwind(AssertUnwindSafe(|| self.advance_or_fail(cx))) {
+        match catch_unwind(AssertUnwindSafe(|| self.advance_or_fail(cx, ahead))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(Ok(()))) => Poll::Ready(()),
             Ok(Poll::Ready(Err(error))) if matches!(self.stage, Stage::Opening(_)) => {
@@ -152,7 +160,11 @@ impl Progress {
         }
     }
 
-    fn advance_or_fail(&mut self, cx: &mut Context<'_>) -> Poll<crate::error::Result<()>> {
+    fn advance_or_fail(
+        &mut self,
+        cx: &mut Context<'_>,
+        ahead: usize,
+    ) -> Poll<crate::error::Result<()>> {
         let Some(exchange) = self.exchange.as_mut() else {
             return Poll::Ready(Ok(()));
         };
@@ -197,7 +209,7 @@ impl Progress {
                     self.stage = Stage::Body;
                 }
                 // Looked at before every poll: hyper wakes its own task, and would else read for ever.
-                Stage::Body if self.buffered >= READ_AHEAD => return Poll::Pending,
+                Stage::Body if self.buffered >= ahead => return Poll::Pending,
                 Stage::Body => match std::task::ready!(exchange.poll_body(cx, waiting))? {
                     Some(frame) => {
                         self.buffered += frame.len();

@@ -113,6 +113,10 @@ struct Attempts {
 impl Lull {
     /// Takes note of a read that brought `size` bytes.
     pub(super) fn read(&mut self, size: usize) {
+        if size > 0 && self.asked && HASTE.get() == Haste::Looks(Look::InPassing) {
+            // Also where the runtime has told of it before anybody asked.
+            self.in_passing.skip = 0;
+        }
         self.large = size >= LARGE_READ;
         self.asked = false;
         self.begun = false;
@@ -152,6 +156,9 @@ impl Lull {
         if std::mem::take(&mut self.large) {
             self.asked = false;
             self.begun = false;
+            if HASTE.get() == Haste::Looks(Look::InPassing) {
+                return None;
+            }
             return self.in_download.ask(REST_PATIENCE, again);
         }
         if !self.awaits_answer() {

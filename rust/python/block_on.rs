@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -99,7 +99,7 @@ impl Callers {
         self.own().runtime.runtime().handle().clone()
     }
 
-    /// Waits for a part, with the GIL released: among others that wait with them, by turns first.
+    /// Waits for a part, with the GIL released: for a head among others by turns first, where the last look is with it.
     ///
     /// # Errors
     ///
@@ -127,29 +127,29 @@ impl Callers {
         let crowd = &self.own().crowd;
         let checks_signals = is_main_thread(py)?;
         let _waits = crowd.enter();
-        let head = py.detach(|| {
-            let (head, pays) = Look::InPassing.before(|| self.look(poll));
+        let (mut head, gave_way) = py.detach(|| {
+            let (head, pays) = Look::InPassing.before(|| self.glance(cell));
             if head.is_none() && pays {
                 crowd.courtesy.give_way();
-                return None;
+                return (None, true);
             }
             // Coming back for the interpreter would be in vain.
-            head.or_else(|| self.wait_one_tick(poll, checks_signals))
+            let head = head.or_else(|| self.wait_one_tick(poll, checks_signals));
+            (head, false)
         });
-        if let Some(head) = head.or_else(|| Look::InPassing.run(|| self.look(poll))) {
+        if gave_way {
+            head = Look::InPassing.run(|| self.glance(cell));
+        }
+        if let Some(head) = head {
             return Ok(head);
         }
         py.check_signals()?;
         self.wait_for(py, poll)
     }
 
-    /// Polls once. Nobody is woken for what comes later, so a wait begins with another poll.
-    fn look<T>(&self, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Option<T> {
+    fn glance(&self, cell: &ExchangeCell) -> Option<Result<Part, Failure>> {
         let _context = self.own().runtime.runtime().enter();
-        match poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(ready) => Some(ready),
-            Poll::Pending => None,
-        }
+        cell.glance(Want::Head)
     }
 
     /// Waits until `poll` is ready, with the GIL released.

@@ -192,6 +192,22 @@ fn answers_that_take_longer_than_a_turn_cost_no_patient_look() {
 }
 
 #[test]
+fn an_answer_that_somebody_told_of_counts_in_passing() {
+    let mut lull = Lull::default();
+    assert!(asks_in_passing(&mut lull));
+    lull.wrote();
+    Look::InPassing.run(|| lull.read(10));
+    assert!(asks_in_passing(&mut lull), "as if it were the first");
+    assert!(!asks_in_passing(&mut lull));
+}
+
+#[test]
+fn in_passing_nobody_waits_for_a_download() {
+    let mut lull = Lull::default();
+    assert!(!Look::InPassing.run(|| asks(&mut lull, LARGE)));
+}
+
+#[test]
 fn patience_ends_with_what_was_run_patiently() {
     let mut lull = Lull::default();
     let panicked = std::panic::catch_unwind(|| Look::Patiently.run(|| panic!("inside")));
